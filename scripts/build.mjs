@@ -1,0 +1,32 @@
+// Build everything that ships: TypeScript to dist/, then the browser page to dist/page/.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, cp, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const started = performance.now();
+
+const compiled = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'], {
+  cwd: root,
+  stdio: 'inherit',
+});
+if (compiled.status !== 0) process.exit(compiled.status ?? 1);
+
+if (existsSync(join(root, 'src/page/page.ts'))) {
+  const { build } = await import('esbuild');
+  await mkdir(join(root, 'dist/page'), { recursive: true });
+  await build({
+    entryPoints: [join(root, 'src/page/page.ts')],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    outfile: join(root, 'dist/page/page.js'),
+    logLevel: 'warning',
+  });
+  for (const file of ['page.html', 'page.css']) await cp(join(root, 'src/page', file), join(root, 'dist/page', file));
+}
+if (existsSync(join(root, 'dist/main.js'))) await chmod(join(root, 'dist/main.js'), 0o755);
+console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
