@@ -1,0 +1,13 @@
+/**
+ * push: the ports where the upper rooms meet. `comet`, `logic` and `job` do not import one another; each implements or
+ * calls what stands here, and `main.ts` wires them. No code runs here.
+ *
+ *   HTTP API, Redis, actors  --Pusher-->  job (bounded queue)  --CometPort-->  comet (sequencer, buckets)
+ *   comet  --SessionStore-->  store (memory or Redis)
+ *   application module (`--app`)  <--app.port-->  comet
+ */
+export type { ChannelSelector, CometPort, DisconnectAdvice, RoomCount } from './comet.port.js';
+export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget } from './push-command.js';
+export type { Pusher } from './pusher.port.js';
+export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';
+export type { MaybePromise, PutSession, Session, SessionStore } from './session.port.js';

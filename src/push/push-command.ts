@@ -1,0 +1,21 @@
+/**
+ * What a push is inside a node, whatever door it came through (HTTP, Redis, an actor): a target, an operation, a body.
+ */
+export type PushTarget =
+  | { readonly kind: 'keys'; readonly keys: readonly string[] }
+  | { readonly kind: 'mids'; readonly mids: readonly number[] }
+  | { readonly kind: 'rooms'; readonly rooms: readonly string[] }
+  /** Everyone on the node. `speedPerSec` 0: at once; otherwise at most so many channels per second. */
+  | { readonly kind: 'all'; readonly speedPerSec: number };
+
+export interface PushCommand {
+  readonly target: PushTarget;
+  /** Operation of the packet that the clients see. Keys, mids and all reach only channels whose watch set holds it; rooms ignore the watch set. */
+  readonly op: number;
+  /** Opaque bytes of the packet's body. Owned by the command: the caller must not change them after handing it over. */
+  readonly body: Uint8Array;
+}
+
+/** What the pusher answers. `FULL` and `TOO_LARGE` mean that nobody got the message. */
+export const PUSH_OUTCOME = { OK: 'ok', FULL: 'full', TOO_LARGE: 'too_large', CLOSED: 'closed' } as const;
+export type PushOutcome = (typeof PUSH_OUTCOME)[keyof typeof PUSH_OUTCOME];

@@ -1,0 +1,43 @@
+/**
+ * Sessions: which node, bucket and connection a device key has, and which keys a user (mid) has.
+ * One port; `store/memory-sessions.ts` keeps them in this process (standalone, and as every node's directory of its own
+ * channels), the Redis adapter keeps those of the whole cluster.
+ */
+
+/** A value now or later: the memory adapter answers at once and costs no promise. */
+export type MaybePromise<T> = T | Promise<T>;
+
+export interface Session {
+  /** Device key, unique in the cluster. */
+  readonly key: string;
+  /** The user's numeric id; 0 or less: no user, reachable by key, room and broadcast only. */
+  readonly mid: number;
+  readonly serverId: string;
+  /** Incarnation of the node. */
+  readonly nodeEpoch: number;
+  /** Thread index of the bucket that owns the channel, 1..31. */
+  readonly bucket: number;
+  /** Connection id: unique per bucket index within one node incarnation, a safe integer below 2^48. */
+  readonly connId: number;
+  readonly platform: string;
+  readonly sinceMs: number;
+}
+
+export type PutSession =
+  /** Stored. `previous`: the channel that had the key until now; its owner must be told and closed. */
+  | { readonly status: 'stored'; readonly previous: Session | undefined }
+  /** Not stored: the key belongs to another user. A key is taken over only within the same mid. */
+  | { readonly status: 'foreign'; readonly ownerMid: number };
+
+export interface SessionStore {
+  put(session: Session): MaybePromise<PutSession>;
+  /** Remove the key's session only if it still is this connection (goim W2: an old connection must not erase a new one). */
+  remove(session: Session): MaybePromise<boolean>;
+  /** In the order of `keys`; undefined where a key has no session. */
+  byKeys(keys: readonly string[]): MaybePromise<readonly (Session | undefined)[]>;
+  /** All sessions of all these users, without duplicates. */
+  byMids(mids: readonly number[]): MaybePromise<readonly Session[]>;
+  /** Remove every session of one bucket of one node (its thread died). Returns how many. */
+  removeBucket(serverId: string, nodeEpoch: number, bucket: number): MaybePromise<number>;
+  count(): MaybePromise<number>;
+}
