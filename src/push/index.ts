@@ -10,4 +10,4 @@ export type { ChannelSelector, CometPort, DisconnectAdvice, RoomCount } from './
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget } from './push-command.js';
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';
-export type { MaybePromise, PutSession, Session, SessionStore } from './session.port.js';
+export type { MaybePromise, PutSession, Session, SessionOwner, SessionStore } from './session.port.js';

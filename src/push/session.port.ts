@@ -20,8 +20,13 @@ export interface Session {
   /** Connection id: unique per bucket index within one node incarnation, a safe integer below 2^48. */
   readonly connId: number;
   readonly platform: string;
+  /** Address of the client as text, '' when unknown. */
+  readonly remoteIp: string;
   readonly sinceMs: number;
 }
+
+/** Names one connection of one key: what a removal must match. */
+export type SessionOwner = Pick<Session, 'key' | 'serverId' | 'nodeEpoch' | 'bucket' | 'connId'>;
 
 export type PutSession =
   /** Stored. `previous`: the channel that had the key until now; its owner must be told and closed. */
@@ -31,13 +36,16 @@ export type PutSession =
 
 export interface SessionStore {
   put(session: Session): MaybePromise<PutSession>;
-  /** Remove the key's session only if it still is this connection (goim W2: an old connection must not erase a new one). */
-  remove(session: Session): MaybePromise<boolean>;
+  /**
+   * Remove the key's session only if it still is this connection (goim W2: an old connection must not erase a new one).
+   * Returns what was removed, undefined when the key has no session or another owner.
+   */
+  remove(owner: SessionOwner): MaybePromise<Session | undefined>;
   /** In the order of `keys`; undefined where a key has no session. */
   byKeys(keys: readonly string[]): MaybePromise<readonly (Session | undefined)[]>;
   /** All sessions of all these users, without duplicates. */
   byMids(mids: readonly number[]): MaybePromise<readonly Session[]>;
-  /** Remove every session of one bucket of one node (its thread died). Returns how many. */
-  removeBucket(serverId: string, nodeEpoch: number, bucket: number): MaybePromise<number>;
+  /** Remove every session of one bucket of one node (its thread died). Returns what was removed. */
+  removeBucket(serverId: string, nodeEpoch: number, bucket: number): MaybePromise<readonly Session[]>;
   count(): MaybePromise<number>;
 }
