@@ -6,6 +6,24 @@
  *   comet  --SessionStore-->  store (memory or Redis)
  *   application module (`--app`)  <--app.port-->  comet
  */
+export {
+  type Acceptance,
+  type Acceptor,
+  type Agent,
+  type Application,
+  type Channel,
+  type ChannelMap,
+  type Conn,
+  FRAME_OP,
+  type Frame,
+  type FrameOp,
+  type ListenerReply,
+  type MessageListener,
+  type Meta,
+  type PacketInfo,
+  type Server,
+  type StateListener,
+} from './app.port.js';
 export type { ChannelSelector, CometPort, DisconnectAdvice, RoomCount } from './comet.port.js';
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget } from './push-command.js';
 export type { Pusher } from './pusher.port.js';
