@@ -1,0 +1,49 @@
+/**
+ * What a bucket is started with: plain data that crosses the thread boundary once.
+ */
+import type { CounterMemory } from '../../telemetry/index.js';
+
+export interface BucketOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Path or URL of the application module, '' for none. */
+  readonly app: string;
+  readonly auth: { readonly mode: 'open' | 'jwt'; readonly jwtSecret: string };
+  readonly handshakeTimeoutMs: number;
+  readonly heartbeatIntervalS: number;
+  readonly heartbeatMisses: number;
+  readonly bodyBytes: number;
+  readonly requestBodyBytes: number;
+  readonly roomIdBytes: number;
+  readonly roomsPerChannel: number;
+  readonly watchOps: number;
+  readonly preAuthBytes: number;
+  readonly preAuthPackets: number;
+  readonly channelsPerBucket: number;
+  readonly maxBackpressureBytes: number;
+  readonly slowCloseAfterMs: number;
+  readonly batchMaxMessages: number;
+  readonly batchMaxBytes: number;
+  readonly maxDelayMs: number;
+  readonly dutyThreshold: number;
+  readonly dutyTarget: number;
+  readonly heapRefuseRatio: number;
+  readonly drainMs: number;
+  readonly logLevel: string;
+}
+
+/** Shared memory besides the runtime's own. */
+export interface BucketMemory {
+  readonly counters: CounterMemory;
+  readonly roomCounts: SharedArrayBuffer;
+  readonly ids: SharedArrayBuffer;
+  /** One Int32 per thread: 1 where the bucket must not accept for now (it holds far more than the others). */
+  readonly acceptGate: SharedArrayBuffer;
+}
+
+export interface BucketData {
+  readonly options: BucketOptions;
+  readonly memory: BucketMemory;
+  /** Epoch of the node's "all" sequence. */
+  readonly allEpoch: number;
+}

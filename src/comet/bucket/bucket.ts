@@ -1,0 +1,696 @@
+/**
+ * A bucket: one actor that owns a shard of the connections, their rooms and its own uWebSockets.js app.
+ *
+ * This file wires the parts and owns the loop: what the ring brings goes to groups and outbox, the end of a turn flushes
+ * them (now, or when the pacer says), a coarse timer drives deadlines.
+ *
+ * Threads: its own worker thread.
+ * Hot path: #onRoomPush() -> FanoutGroup.append() -> #flush(); bench/comet/*.bench.ts.
+ */
+import { getHeapStatistics } from 'node:v8';
+import type { ThreadRuntime } from '../../actor/index.js';
+import { type Clock, TimingWheel } from '../../clock/index.js';
+import { CLOSE, type CloseCodeRow, OUTCOME, type Outcome, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
+import type { Snowflake } from '../../id/index.js';
+import { encodeBody, OP, readInt32 } from '../../protocol/index.js';
+import type { Authenticator, FrameOp, PushCommand, PushOutcome, PushTarget } from '../../push/index.js';
+import { BufferPool } from '../../ring/index.js';
+import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
+import {
+  INNER_OFFSET,
+  MESSAGE_ID_OFFSET,
+  OFFSET_OFFSET,
+  OUTER_OFFSET,
+  RAW_KIND,
+  SPEED_OFFSET,
+  SUBJECT_OFFSET,
+  TARGET_BYTES,
+  TARGET_GROUP_HEADER_BYTES,
+  targetsOffset,
+} from '../push-record.layout.js';
+import { RecordLink } from '../record-link.js';
+import { RoomCounts } from '../room-counts.js';
+import { type CloseMessage, type ControlMessage, type JoinMessage, type LeaveMessage, MESSAGE } from '../thread-messages.js';
+import { AppHost } from './app-host.js';
+import type { BucketOptions } from './bucket-options.js';
+import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './channel.js';
+import { ChannelRooms } from './channel-rooms.js';
+import { ChannelSlots } from './channel-slots.js';
+import { ChannelWriter } from './channel-writer.js';
+import { DirectOutbox } from './direct-outbox.js';
+import { type FanoutContext, type FanoutGroup } from './fanout-group.js';
+import { Handshake } from './handshake.js';
+import { Pacer } from './pacer.js';
+import { PacketHandler } from './packet-handler.js';
+import { PacedBroadcasts } from './paced-broadcasts.js';
+import { RoomShards } from './room-shards.js';
+import { codecOf, Subscriptions } from './subscriptions.js';
+import { WatchSets } from './watch-sets.js';
+import { WsListener } from './ws-listener.js';
+
+/** The control thread's index. */
+const CONTROL_MASK = 1;
+const TICK_MS = 250;
+const TICKS_PER_SECOND = 1000 / TICK_MS;
+const POOL_RETAINED_BYTES = 4_194_304;
+/** Headers of WebSocket messages above the largest body. */
+const PAYLOAD_SLACK_BYTES = 4_096;
+const UWS_MAX_PAYLOAD_BYTES = 131_072;
+
+export interface BucketParts {
+  readonly runtime: ThreadRuntime;
+  readonly clock: Clock;
+  readonly ids: Snowflake;
+  readonly counters: ThreadCounters;
+  readonly roomCounts: RoomCounts;
+  readonly authenticator: Authenticator;
+  readonly log: Logger;
+  readonly acceptGate: Int32Array;
+  readonly allEpoch: number;
+  readonly incarnation: number;
+}
+
+export class Bucket implements ChannelOwner {
+  readonly #options: BucketOptions;
+  readonly #parts: BucketParts;
+  readonly #thread: number;
+  readonly #link: RecordLink;
+  readonly #slots: ChannelSlots;
+  readonly #wheel: TimingWheel;
+  readonly #pool = new BufferPool({ maxRetainedBytes: POOL_RETAINED_BYTES });
+  readonly #pacer: Pacer;
+  readonly #dirty: FanoutGroup[] = [];
+  readonly #watchSets: WatchSets;
+  readonly #shards: RoomShards;
+  readonly #subscriptions: Subscriptions;
+  readonly #rooms: ChannelRooms;
+  readonly #writer: ChannelWriter;
+  readonly #packets: PacketHandler;
+  readonly #handshake: Handshake;
+  readonly #outbox: DirectOutbox;
+  readonly #broadcasts: PacedBroadcasts;
+  readonly #app: AppHost;
+  readonly #listener: WsListener;
+  readonly #publishes = new Map<number, (outcome: PushOutcome) => void>();
+  #publishRequest = 0;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #tickTimer: NodeJS.Timeout | undefined;
+  #ticks = 0;
+  #flushStartedMs = 0;
+  #flushMessages = 0;
+  #measuring = false;
+  #isDraining = false;
+  #stopping = false;
+  /** Set while the heap is nearly full or the bucket holds far more than its share. */
+  #refusing = false;
+
+  constructor(options: BucketOptions, parts: BucketParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const { runtime, counters } = parts;
+    this.#thread = runtime.threadIndex;
+    this.#link = new RecordLink(runtime.writer, () => runtime.signalSoon());
+    this.#slots = new ChannelSlots(options.channelsPerBucket, parts.incarnation);
+    this.#wheel = new TimingWheel({ tickMs: TICK_MS, bucketCount: 4096, initialSlots: 1024 });
+    this.#pacer = new Pacer(options);
+    const context: FanoutContext = {
+      publish: (topic, bytes) => this.#listener.publish(topic, bytes),
+      pool: this.#pool,
+      limits: { maxMessages: options.batchMaxMessages, maxBytes: options.batchMaxBytes },
+      onPending: (group) => this.#dirty.push(group),
+      onPublished: (recipientCount, messageCount) => {
+        counters.add(METRIC.messages_delivered, recipientCount * messageCount);
+        counters.add(METRIC.frames_out, recipientCount);
+        counters.add(METRIC.batches, 1);
+        counters.add(METRIC.batch_messages, messageCount);
+      },
+    };
+    this.#watchSets = new WatchSets(context, () => parts.allEpoch);
+    this.#shards = new RoomShards(
+      context,
+      {
+        requestOccupy: (request, rooms) => this.#link.send(CONTROL_MASK, [MESSAGE.OCCUPY, request, rooms]),
+        requestVacate: (roomNo) => this.#link.send(CONTROL_MASK, [MESSAGE.VACATE, roomNo]),
+      },
+      parts.roomCounts,
+      this.#thread,
+    );
+    this.#writer = new ChannelWriter({
+      onDropped: (channel) => this.#subscriptions.mark(channel),
+      onFrame: () => counters.add(METRIC.frames_out, 1),
+    });
+    this.#subscriptions = new Subscriptions(
+      {
+        sendControl: (channel, op, body) => void this.#writer.packet(channel, op, 0, 1, body),
+        closeSlow: (channel) => {
+          counters.add(METRIC.slow_closed, 1);
+          this.#close(channel, CLOSE.SLOW, CLOSE.SLOW.reason);
+        },
+        onMarked: () => counters.add(METRIC.slow_marked, 1),
+        onRecovered: () => counters.add(METRIC.slow_recovered, 1),
+        onGapSent: () => counters.add(METRIC.gaps_sent, 1),
+        guard: (fn) => this.#guard(undefined, fn),
+      },
+      options.slowCloseAfterMs,
+      () => ({ epoch: parts.allEpoch, offset: this.#watchSets.allOffset }),
+    );
+    this.#rooms = new ChannelRooms(this.#shards, this.#subscriptions, options.roomsPerChannel);
+    this.#app = new AppHost({
+      bucket: this.#thread,
+      nextId: () => parts.ids.nextString(),
+      publish: (command) => this.#publish(command),
+      pushElsewhere: (key, op, body) => this.#pushElsewhere(key, op, body),
+      requestShutdown: () => this.#link.send(CONTROL_MASK, [MESSAGE.SHUTDOWN]),
+      onListenerError: (error, listener) => this.#onListenerError(error, listener),
+      isDraining: () => this.#isDraining,
+    });
+    const close = (channel: Channel, row: CloseCodeRow, detail: string) => this.#close(channel, row, detail);
+    this.#packets = new PacketHandler(
+      {
+        bodyBytes: options.bodyBytes,
+        requestBodyBytes: options.requestBodyBytes,
+        roomIdBytes: options.roomIdBytes,
+        watchOps: options.watchOps,
+        roomsPerRequest: options.roomsPerChannel,
+        preAuthPackets: options.preAuthPackets,
+        preAuthBytes: options.preAuthBytes,
+      },
+      {
+        close,
+        onAuth: (channel, header, body) => this.#handshake.auth(channel, header, body),
+        onAlive: (channel) => this.#rearm(channel),
+        setIdle: (channel, idleMs) => this.setIdle(channel, idleMs),
+        listener: () => this.#app.messageListener,
+        onListenerError: (error, listener) => this.#onListenerError(error, listener),
+        onPacket: (packetBytes) => {
+          counters.add(METRIC.packets_in, 1);
+          counters.add(METRIC.bytes_in, packetBytes);
+        },
+        onMalformed: () => counters.add(METRIC.malformed, 1),
+        onOversized: () => counters.add(METRIC.oversized, 1),
+      },
+      {
+        writer: this.#writer,
+        rooms: this.#rooms,
+        shards: this.#shards,
+        watchSets: this.#watchSets,
+        subscriptions: this.#subscriptions,
+      },
+      options.heartbeatMisses,
+    );
+    this.#handshake = new Handshake(
+      options,
+      {
+        close,
+        sendToControl: (message) => this.#link.send(CONTROL_MASK, message),
+        setIdle: (channel, idleMs) => this.setIdle(channel, idleMs),
+        monotonicMs: () => parts.clock.monotonicMs(),
+        wallMs: () => parts.clock.nowMs(),
+        onAccepted: (channel) => {
+          counters.add(METRIC.channels, 1);
+          counters.add(METRIC.channels_accepted, 1);
+          this.#app.added(channel);
+        },
+        onAuthFailed: () => counters.add(METRIC.auth_failed, 1),
+        guard: (channel, fn) => this.#guard(channel, fn),
+      },
+      {
+        authenticator: parts.authenticator,
+        app: this.#app,
+        slots: this.#slots,
+        shards: this.#shards,
+        rooms: this.#rooms,
+        writer: this.#writer,
+        packets: () => this.#packets,
+      },
+    );
+    this.#outbox = new DirectOutbox(
+      (channel, bytes, messageCount) => this.#sendDirect(channel, bytes, messageCount),
+      options.batchMaxBytes,
+    );
+    this.#broadcasts = new PacedBroadcasts(this.#slots, this.#outbox);
+    this.#listener = new WsListener(
+      {
+        host: options.host,
+        port: options.port,
+        maxBackpressureBytes: options.maxBackpressureBytes,
+        maxPayloadBytes: Math.min(
+          UWS_MAX_PAYLOAD_BYTES,
+          Math.max(options.requestBodyBytes, options.bodyBytes, options.preAuthBytes) + PAYLOAD_SLACK_BYTES,
+        ),
+      },
+      {
+        create: () => this.#create(),
+        open: (channel) => this.#opened(channel),
+        message: (channel, bytes, isBinary) => this.#message(channel, bytes, isBinary),
+        dropped: (channel) => this.#subscriptions.mark(channel),
+        drain: (channel) => this.#subscriptions.drained(channel),
+        close: (channel) => this.#closed(channel),
+        onError: (error, channel) => this.#onSocketError(error, channel),
+      },
+    );
+  }
+
+  /** Load the application, listen to the rings and open the port. Resolved: the socket is bound. */
+  async start(): Promise<void> {
+    const { runtime } = this.#parts;
+    await this.#app.load(this.#options.app);
+    runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, length) =>
+      this.#drained(() => this.#onControl(this.#link.decode(bytes, offset, length) as ControlMessage)),
+    );
+    runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#onRoomPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#onDirectPush(bytes, offset, length));
+    runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#onAllPush(bytes, offset));
+    runtime.onTurnEnd(() => this.#turnEnd());
+    runtime.onReaderGap((fromThread) => this.#onReaderGap(fromThread));
+    await this.#listener.listen();
+    this.#tickTimer = setInterval(() => this.#guard(undefined, () => this.#tick()), TICK_MS);
+  }
+
+  /** Stop accepting, tell the channels, close them spread over the drain time. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#listener.stopAccepting();
+    const channels = [...this.#slots.all()];
+    const startedMs = this.#parts.clock.monotonicMs();
+    const { drainMs } = this.#options;
+    for (const [index, channel] of channels.entries()) {
+      this.#close(channel, CLOSE.SHUTDOWN, CLOSE.SHUTDOWN.reason);
+      const dueMs = startedMs + (drainMs * (index + 1)) / channels.length;
+      const earlyMs = dueMs - this.#parts.clock.monotonicMs();
+      if (earlyMs >= 1) await new Promise((resolve) => setTimeout(resolve, earlyMs));
+    }
+    this.shutDown();
+  }
+
+  /** Make every handler inert (crash rule, first step). */
+  makeInert(): void {
+    this.#stopping = true;
+    this.#listener.makeInert();
+  }
+
+  /** Close every socket and timer at once (crash rule, second step; end of a stop). */
+  shutDown(): void {
+    clearInterval(this.#tickTimer);
+    clearTimeout(this.#flushTimer);
+    this.#broadcasts.close();
+    this.#listener.closeAll();
+    this.#link.close();
+  }
+
+  // Sockets.
+
+  #create(): Channel | undefined {
+    if (this.#stopping || this.#refusing) return undefined;
+    const channel = new Channel(this);
+    return this.#slots.add(channel) ? channel : undefined;
+  }
+
+  #opened(channel: Channel): void {
+    this.#wheel.schedule(channel.slot, this.#parts.clock.monotonicMs() + this.#options.handshakeTimeoutMs);
+    this.#handshake.opened(channel);
+  }
+
+  #message(channel: Channel, bytes: Uint8Array, isBinary: boolean): void {
+    if (channel.state === CHANNEL_STATE.OPEN && this.#handshake.fed(channel, bytes, isBinary)) return;
+    this.#packets.receive(channel, bytes);
+  }
+
+  #closed(channel: Channel): void {
+    const wasAccepted = channel.has(CHANNEL_FLAG.ACCEPTED);
+    channel.state = CHANNEL_STATE.CLOSED;
+    channel.ws = undefined;
+    channel.backlog = undefined;
+    const { counters } = this.#parts;
+    this.#handshake.closed(channel);
+    this.#subscriptions.forget(channel);
+    this.#rooms.exitAll(channel);
+    if (channel.watch !== undefined) {
+      this.#subscriptions.unsubscribe(channel, channel.watch);
+      this.#watchSets.release(channel.watch);
+      channel.watch = undefined;
+    }
+    if (channel.slot >= 0) {
+      this.#wheel.cancel(channel.slot);
+      if (channel.has(CHANNEL_FLAG.REGISTERED)) {
+        this.#link.send(CONTROL_MASK, [MESSAGE.DISCONNECT, this.#slots.connIdOf(channel), channel.key]);
+      }
+      this.#slots.remove(channel);
+    }
+    if (!wasAccepted) return;
+    channel.flags &= ~CHANNEL_FLAG.ACCEPTED;
+    counters.add(METRIC.channels, -1);
+    counters.add(METRIC.channels_closed, 1);
+    this.#app.removed(channel);
+  }
+
+  /** Close with a code; an extended channel that is ready hears op 6 first. */
+  #close(channel: Channel, row: CloseCodeRow, detail: string, advice?: { reconnect: boolean; retryAfterMs: number }): void {
+    const ws = channel.ws;
+    if (ws === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
+    const reconnect = advice?.reconnect ?? row.code < 3500;
+    if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED)) {
+      const body = { code: row.code, reason: detail, reconnect, retry_after_ms: advice?.retryAfterMs ?? 0, nodes: [] };
+      this.#writer.packet(channel, OP.DISCONNECT, 0, 1, encodeBody(codecOf(channel), body));
+    }
+    channel.state = CHANNEL_STATE.CLOSED;
+    // A client that does not read would never see a close frame: its socket is cut.
+    if (channel.has(CHANNEL_FLAG.SLOW)) ws.close();
+    else ws.end(row.code, closeReason(detail));
+  }
+
+  #onSocketError(error: unknown, channel: Channel | undefined): void {
+    this.#parts.log.error({ err: error, key: channel?.key }, 'a socket handler failed; its channel is closed');
+    if (channel !== undefined) this.#close(channel, CLOSE.INTERNAL, CLOSE.INTERNAL.reason);
+  }
+
+  #onListenerError(error: unknown, listener: string): void {
+    this.#parts.counters.add(METRIC.listener_errors, 1);
+    this.#parts.log.error({ err: error, listener }, 'an application listener failed');
+  }
+
+  #guard(channel: Channel | undefined, fn: () => void): void {
+    try {
+      fn();
+    } catch (error) {
+      this.#onSocketError(error, channel);
+    }
+  }
+
+  // ChannelOwner.
+
+  sendPacket(channel: Channel, op: number, body: Uint8Array | string): SendOutcome {
+    const outcome = this.#writer.packet(channel, op, 0, 1, body);
+    if (outcome === SEND_OUTCOME.SENT || outcome === SEND_OUTCOME.BUFFERED) {
+      this.#parts.counters.add(METRIC.messages_delivered, 1);
+    }
+    return outcome;
+  }
+
+  writeFrame(channel: Channel, opCode: FrameOp, payload: Uint8Array): SendOutcome {
+    return this.#writer.frame(channel, opCode, payload);
+  }
+
+  closeChannel(channel: Channel, code: number, reason: string): void {
+    this.#close(channel, { code, reason, doc: '' }, reason);
+  }
+
+  setIdle(channel: Channel, idleMs: number): void {
+    channel.idleMs = idleMs;
+    this.#rearm(channel);
+  }
+
+  // Deadlines.
+
+  #rearm(channel: Channel): void {
+    if (channel.slot < 0 || channel.state !== CHANNEL_STATE.READY) return;
+    const idleAtMs = this.#parts.clock.monotonicMs() + channel.idleMs;
+    this.#wheel.schedule(
+      channel.slot,
+      channel.expiresAtMs > 0 ? Math.min(idleAtMs, channel.expiresAtMs) : idleAtMs,
+    );
+  }
+
+  #onDeadline(slot: number, nowMs: number): void {
+    const channel = this.#slots.at(slot);
+    if (channel === undefined) return;
+    if (channel.state !== CHANNEL_STATE.READY) {
+      this.#parts.counters.add(METRIC.auth_failed, 1);
+      this.#close(channel, CLOSE.HANDSHAKE_TIMEOUT, CLOSE.HANDSHAKE_TIMEOUT.reason);
+    } else if (channel.expiresAtMs > 0 && nowMs >= channel.expiresAtMs) {
+      this.#close(channel, CLOSE.UNAUTHORIZED, 'the token has expired');
+    } else {
+      this.#close(channel, CLOSE.IDLE, CLOSE.IDLE.reason);
+    }
+  }
+
+  #tick(): void {
+    const { counters, clock, acceptGate } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    this.#wheel.advance(nowMs, (slot) => this.#onDeadline(slot, nowMs));
+    this.#ticks += 1;
+    if (this.#ticks % TICKS_PER_SECOND !== 0) return;
+    this.#subscriptions.tick(Math.floor(nowMs / 1000) + 1);
+    this.#pool.trim();
+    const heap = getHeapStatistics();
+    counters.set(METRIC.heap_used_bytes, heap.used_heap_size);
+    counters.set(METRIC.rooms, this.#shards.count);
+    counters.set(METRIC.fanout_duty_ppm, Math.round(this.#pacer.duty * 1e6));
+    counters.set(METRIC.merge_window_us, Math.round(this.#pacer.pauseMs * 1000));
+    const heapFull = heap.used_heap_size > heap.heap_size_limit * this.#options.heapRefuseRatio;
+    const gated = Atomics.load(acceptGate, this.#thread) === 1;
+    this.#setRefusing(heapFull || gated);
+  }
+
+  /** While refusing, the kernel gives new connections to the other buckets. */
+  #setRefusing(refusing: boolean): void {
+    if (refusing === this.#refusing || this.#stopping) return;
+    this.#refusing = refusing;
+    if (refusing) this.#listener.stopAccepting();
+    else void this.#listener.listen().catch((error) => this.#parts.log.error({ err: error }, 'listening again failed'));
+  }
+
+  // Records.
+
+  #drained(handle: () => void): void {
+    this.#isDraining = true;
+    try {
+      handle();
+    } finally {
+      this.#isDraining = false;
+    }
+  }
+
+  #onRoomPush(bytes: Uint8Array, offset: number): void {
+    const view = this.#view(bytes);
+    const shard = this.#shards.byNo(view.getUint32(offset + SUBJECT_OFFSET, true));
+    if (shard === undefined) return;
+    shard.append(
+      bytes,
+      offset + MESSAGE_ID_OFFSET,
+      offset + OUTER_OFFSET,
+      offset + INNER_OFFSET,
+      readInt32(bytes, offset + INNER_OFFSET),
+      view.getFloat64(offset + OFFSET_OFFSET, true),
+    );
+  }
+
+  #onAllPush(bytes: Uint8Array, offset: number): void {
+    const view = this.#view(bytes);
+    const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
+    const op = readInt32(bytes, offset + INNER_OFFSET + 8);
+    const speedPerSec = view.getUint32(offset + SPEED_OFFSET, true);
+    if (speedPerSec > 0) {
+      this.#broadcasts.start(bytes, offset + MESSAGE_ID_OFFSET, offset + INNER_OFFSET, packetBytes, op, speedPerSec);
+      return;
+    }
+    this.#watchSets.appendAll(
+      op,
+      bytes,
+      offset + MESSAGE_ID_OFFSET,
+      offset + OUTER_OFFSET,
+      offset + INNER_OFFSET,
+      packetBytes,
+      view.getFloat64(offset + OFFSET_OFFSET, true),
+    );
+  }
+
+  #onDirectPush(bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    const view = this.#view(bytes);
+    const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
+    const op = readInt32(bytes, offset + INNER_OFFSET + 8);
+    let begun = false;
+    let position = offset + targetsOffset(packetBytes);
+    const end = offset + lengthBytes;
+    while (position < end) {
+      const thread = view.getUint32(position, true);
+      const count = view.getUint32(position + 4, true);
+      position += TARGET_GROUP_HEADER_BYTES;
+      if (thread === this.#thread) {
+        for (let i = 0; i < count; i++) {
+          const channel = this.#slots.byConnId(view.getFloat64(position + i * TARGET_BYTES, true));
+          if (channel === undefined || channel.state !== CHANNEL_STATE.READY || !channel.watch?.accepts(op)) continue;
+          // What a slow channel misses is covered by the direct Gap it gets when it has caught up.
+          if (channel.has(CHANNEL_FLAG.SLOW)) continue;
+          if (!begun) {
+            begun = true;
+            this.#outbox.begin(bytes, offset + MESSAGE_ID_OFFSET, offset + INNER_OFFSET, packetBytes);
+          }
+          this.#outbox.add(channel);
+        }
+      }
+      position += count * TARGET_BYTES;
+    }
+  }
+
+  #lastBytes: Uint8Array | undefined;
+  #lastView: DataView | undefined;
+
+  /** The view over a ring's bytes: one ring brings all pushes, so the last one nearly always serves. */
+  #view(bytes: Uint8Array): DataView {
+    if (this.#lastBytes === bytes && this.#lastView !== undefined) return this.#lastView;
+    this.#lastBytes = bytes;
+    this.#lastView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return this.#lastView;
+  }
+
+  #turnEnd(): void {
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    if (this.#dirty.length > 0) this.#flushWhenDue();
+    this.#app.runDeferred();
+  }
+
+  #flushWhenDue(): void {
+    if (this.#flushTimer !== undefined || this.#measuring) return;
+    const waitMs = this.#pacer.waitMs(this.#parts.clock.monotonicMs());
+    if (waitMs <= 0) {
+      this.#flush();
+      return;
+    }
+    this.#flushTimer = setTimeout(() => {
+      this.#flushTimer = undefined;
+      if (this.#dirty.length > 0) this.#guard(undefined, () => this.#flush());
+    }, waitMs);
+  }
+
+  /** Publish everything pending, and measure until uWS has written it: its walk runs before the next setImmediate. */
+  #flush(): void {
+    this.#flushStartedMs = this.#parts.clock.monotonicMs();
+    let messages = 1;
+    for (const group of this.#dirty) {
+      messages = Math.max(messages, group.pendingCount);
+      group.flush();
+    }
+    this.#dirty.length = 0;
+    this.#flushMessages = messages;
+    this.#measuring = true;
+    setImmediate(this.#measured);
+  }
+
+  readonly #measured = (): void => {
+    this.#measuring = false;
+    const costMs = this.#parts.clock.monotonicMs() - this.#flushStartedMs;
+    this.#pacer.flushed(this.#flushStartedMs, costMs, this.#flushMessages);
+    if (this.#dirty.length > 0) this.#guard(undefined, () => this.#flushWhenDue());
+  };
+
+  #sendDirect(channel: Channel, bytes: Uint8Array, messageCount: number): void {
+    const outcome = this.#writer.raw(channel, bytes);
+    if (outcome !== SEND_OUTCOME.SENT && outcome !== SEND_OUTCOME.BUFFERED) return;
+    this.#parts.counters.add(METRIC.messages_delivered, messageCount);
+  }
+
+  /** Records of a ring were lost to this bucket: everyone here is told, as a slow channel would be. */
+  #onReaderGap(fromThread: number): void {
+    this.#parts.counters.add(METRIC.ring_detached, 1);
+    this.#parts.log.error({ fromThread }, 'this bucket stalled and its cursor was detached; its channels are closed');
+    // What was lost may include answers to joins, so the honest end is a fresh connection: codes in the range that says so.
+    for (const channel of [...this.#slots.all()]) {
+      this.#close(channel, CLOSE.BUCKET_FAILED, 'the bucket stalled and lost messages');
+    }
+  }
+
+  // Messages from the control thread.
+
+  #onControl(message: ControlMessage): void {
+    switch (message[0]) {
+      case MESSAGE.CONNECTED:
+        this.#handshake.connected(message);
+        return;
+      case MESSAGE.OCCUPIED:
+        this.#shards.opened(message[1], message[2]);
+        return;
+      case MESSAGE.CLOSE:
+        this.#onCloseMessage(message);
+        return;
+      case MESSAGE.JOIN:
+        this.#onJoinMessage(message);
+        return;
+      case MESSAGE.LEAVE:
+        this.#onLeaveMessage(message);
+        return;
+      case MESSAGE.PUBLISHED:
+        this.#publishes.get(message[1])?.(message[2] as PushOutcome);
+        this.#publishes.delete(message[1]);
+    }
+  }
+
+  #onCloseMessage([, request, connIds, code, reason, reconnect, retryAfterMs]: CloseMessage): void {
+    let count = 0;
+    for (const channel of this.#byConnIds(connIds)) {
+      count += 1;
+      // What was pushed before the disconnect goes out before it.
+      if (!this.#outbox.isEmpty) this.#outbox.flush();
+      this.#close(channel, { code, reason, doc: '' }, reason, { reconnect, retryAfterMs });
+    }
+    this.#done(request, count);
+  }
+
+  #onJoinMessage([, request, connIds, rooms]: JoinMessage): void {
+    const channels = this.#byConnIds(connIds);
+    if (channels.length === 0 || rooms.length === 0) {
+      this.#done(request, 0);
+      return;
+    }
+    this.#shards.open(rooms, (shards) => {
+      let count = 0;
+      for (const channel of channels) {
+        if (channel.state !== CHANNEL_STATE.READY) continue;
+        count += 1;
+        for (const shard of shards) {
+          if (shard.active && channel.roomCount() < this.#options.roomsPerChannel) {
+            this.#rooms.enter(channel, shard, false);
+          }
+        }
+      }
+      this.#done(request, count);
+    });
+  }
+
+  #onLeaveMessage([, request, connIds, rooms]: LeaveMessage): void {
+    const channels = this.#byConnIds(connIds);
+    for (const channel of channels) this.#rooms.leave(channel, rooms);
+    this.#done(request, channels.length);
+  }
+
+  #byConnIds(connIds: readonly number[]): Channel[] {
+    const channels: Channel[] = [];
+    for (const connId of connIds) {
+      const channel = this.#slots.byConnId(connId);
+      if (channel !== undefined && channel.state !== CHANNEL_STATE.CLOSED) channels.push(channel);
+    }
+    return channels;
+  }
+
+  #done(request: number, count: number): void {
+    if (request > 0) this.#link.send(CONTROL_MASK, [MESSAGE.DONE, request, count]);
+  }
+
+  // Pushes from the application.
+
+  #publish(command: PushCommand): Promise<PushOutcome> {
+    this.#publishRequest += 1;
+    const request = this.#publishRequest;
+    return new Promise((resolve) => {
+      this.#publishes.set(request, resolve);
+      this.#sendPublish(request, command.target, command.op, command.body);
+    });
+  }
+
+  #pushElsewhere(key: string, op: number, body: Uint8Array): Outcome {
+    if (this.#link.backlogCount > 0) return OUTCOME.FULL;
+    this.#sendPublish(0, { kind: 'keys', keys: [key] }, op, body);
+    return OUTCOME.OK;
+  }
+
+  #sendPublish(request: number, target: PushTarget, op: number, body: Uint8Array): void {
+    this.#link.send(CONTROL_MASK, [MESSAGE.PUBLISH, request, target, op, body]);
+  }
+}
+
+/** RFC 6455: a close reason has at most 123 bytes. */
+function closeReason(text: string): string {
+  let reason = text;
+  while (Buffer.byteLength(reason) > 123) reason = reason.slice(0, -1);
+  return reason;
+}

@@ -1,0 +1,136 @@
+/**
+ * Moves channels between rooms: membership, topics, counts.
+ *
+ * Threads: its bucket.
+ * Guarantees: a channel is a member of a room at most once (goim W3: re-joining one's own room removed one from it); the
+ *   topic is subscribed when the membership is made, so no message in between is missed.
+ */
+import { CLIENT_ERROR, type ClientError } from '../../errors/index.js';
+import { CHANNEL_STATE, type Channel } from './channel.js';
+import type { RoomShard } from './room-shard.js';
+import type { RoomShards } from './room-shards.js';
+import { roomsOf, type Subscriptions } from './subscriptions.js';
+
+/** One row of the answers to JoinRooms and LeaveRooms. */
+export interface RoomResult {
+  readonly room: string;
+  readonly epoch: number;
+  readonly offset: number;
+  readonly error?: ClientError;
+}
+
+function failed(room: string, error: ClientError): RoomResult {
+  return { room, epoch: 0, offset: 0, error };
+}
+
+export class ChannelRooms {
+  readonly #shards: RoomShards;
+  readonly #subscriptions: Subscriptions;
+  readonly #roomsPerChannel: number;
+
+  constructor(shards: RoomShards, subscriptions: Subscriptions, roomsPerChannel: number) {
+    this.#shards = shards;
+    this.#subscriptions = subscriptions;
+    this.#roomsPerChannel = roomsPerChannel;
+  }
+
+  /** Make the channel a member of an active shard, as its primary room or as one more. No-op where it is one already. */
+  enter(channel: Channel, shard: RoomShard, primary: boolean): void {
+    if (channel.isIn(shard)) return;
+    if (primary) channel.primaryRoom = shard;
+    else if (channel.otherRooms === undefined) channel.otherRooms = [shard];
+    else channel.otherRooms.push(shard);
+    this.#shards.memberJoined(shard);
+    this.#subscriptions.subscribe(channel, shard);
+  }
+
+  /** End a membership. No-op where there is none. */
+  exit(channel: Channel, shard: RoomShard): void {
+    if (channel.primaryRoom === shard) {
+      channel.primaryRoom = undefined;
+    } else {
+      const index = channel.otherRooms?.indexOf(shard) ?? -1;
+      if (index < 0) return;
+      channel.otherRooms?.splice(index, 1);
+      if (channel.otherRooms?.length === 0) channel.otherRooms = undefined;
+    }
+    this.#subscriptions.unsubscribe(channel, shard);
+    this.#shards.memberLeft(shard);
+  }
+
+  exitAll(channel: Channel): void {
+    for (const shard of roomsOf(channel)) this.exit(channel, shard);
+  }
+
+  /** Move the primary room to `room`, or leave it for ''. `done(false)`: refused, the channel stays where it was. */
+  changePrimary(channel: Channel, room: string, done: (changed: boolean) => void): void {
+    if (room === '') {
+      if (channel.primaryRoom !== undefined) this.exit(channel, channel.primaryRoom);
+      done(true);
+      return;
+    }
+    if (channel.primaryRoom?.room === room) {
+      done(true);
+      return;
+    }
+    this.#shards.open([room], ([shard]) => {
+      if (shard === undefined || !shard.active || channel.state === CHANNEL_STATE.CLOSED) {
+        done(false);
+        return;
+      }
+      // Enter first: the room that stays must not be closed and opened again in between.
+      const previous = channel.primaryRoom;
+      channel.primaryRoom = undefined;
+      if (channel.isIn(shard)) {
+        channel.otherRooms = channel.otherRooms?.filter((other) => other !== shard);
+        channel.primaryRoom = shard;
+      } else {
+        this.enter(channel, shard, true);
+      }
+      if (previous !== undefined) {
+        this.#subscriptions.unsubscribe(channel, previous);
+        this.#shards.memberLeft(previous);
+      }
+      done(true);
+    });
+  }
+
+  /** Join rooms besides the primary one. `allowed` is asked per room; results stand in the order of `rooms`. */
+  join(
+    channel: Channel,
+    rooms: readonly string[],
+    check: (room: string) => ClientError | undefined,
+    done: (results: readonly RoomResult[]) => void,
+  ): void {
+    const refusals = rooms.map(check);
+    const accepted = rooms.filter((_, index) => refusals[index] === undefined);
+    this.#shards.open(accepted, (shards) => {
+      if (channel.state === CHANNEL_STATE.CLOSED) return;
+      let next = 0;
+      done(
+        rooms.map((room, index) => {
+          const refusal = refusals[index];
+          if (refusal !== undefined) return failed(room, refusal);
+          const shard = shards[next];
+          next += 1;
+          if (shard === undefined || !shard.active) return failed(room, CLIENT_ERROR.NODE_ROOMS_FULL);
+          if (!channel.isIn(shard) && channel.roomCount() >= this.#roomsPerChannel) {
+            return failed(room, CLIENT_ERROR.TOO_MANY_ROOMS);
+          }
+          this.enter(channel, shard, false);
+          return { room, epoch: shard.epoch, offset: shard.flushedOffset };
+        }),
+      );
+    });
+  }
+
+  leave(channel: Channel, rooms: readonly string[]): RoomResult[] {
+    return rooms.map((room) => {
+      const shard = this.#shards.byRoom(room);
+      if (shard === undefined || !channel.isIn(shard)) return failed(room, CLIENT_ERROR.NOT_MEMBER);
+      const result = { room, epoch: shard.epoch, offset: shard.flushedOffset };
+      this.exit(channel, shard);
+      return result;
+    });
+  }
+}

@@ -1,0 +1,380 @@
+/**
+ * Takes the packets of authenticated channels: goim's operations, the extensions, and everything else to the
+ * application's listener.
+ *
+ * Threads: its bucket.
+ * Guarantees: packets of one channel are handled one at a time and in order; while one is being worked on asynchronously
+ *   the others wait in a bounded backlog (goim W6 killed the connection at the eighth unanswered request; here the bound
+ *   is limits.pre_auth_packets and _bytes before auth and the same multiplied by 16 afterwards).
+ * Hot path: receive(), heartbeat and the listener's synchronous answer.
+ */
+import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow } from '../../errors/index.js';
+import {
+  decodeBody,
+  decodeUtf8,
+  encodeBody,
+  FRAMING,
+  OP,
+  PacketHeader,
+  PARSE,
+  parseOpList,
+  parseOutcomeName,
+  readHeartbeatBody,
+  readPacket,
+  roomIdProblem,
+} from '../../protocol/index.js';
+import type { MessageListener } from '../../push/index.js';
+import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
+import type { ChannelRooms, RoomResult } from './channel-rooms.js';
+import type { ChannelWriter } from './channel-writer.js';
+import type { RoomShards } from './room-shards.js';
+import { codecOf, type Subscriptions } from './subscriptions.js';
+import type { WatchSets } from './watch-sets.js';
+
+export interface PacketLimits {
+  readonly bodyBytes: number;
+  readonly requestBodyBytes: number;
+  readonly roomIdBytes: number;
+  readonly watchOps: number;
+  readonly roomsPerRequest: number;
+  readonly preAuthPackets: number;
+  readonly preAuthBytes: number;
+}
+
+export interface PacketHandlerLinks {
+  readonly close: (channel: Channel, row: CloseCodeRow, detail: string) => void;
+  /** The first packet of a channel: auth. `body` is valid until return. */
+  readonly onAuth: (channel: Channel, header: PacketHeader, body: Uint8Array) => void;
+  /** Something came: the idle deadline starts anew. */
+  readonly onAlive: (channel: Channel) => void;
+  readonly setIdle: (channel: Channel, idleMs: number) => void;
+  readonly listener: () => MessageListener | undefined;
+  readonly onListenerError: (error: unknown, listener: string) => void;
+  readonly onPacket: (packetBytes: number) => void;
+  readonly onMalformed: () => void;
+  readonly onOversized: () => void;
+}
+
+/** How much more may wait once a channel is authenticated than before. */
+const READY_BACKLOG_FACTOR = 16;
+const MIN_HEARTBEAT_S = 1;
+const MAX_HEARTBEAT_S = 86_400;
+/** Extension operations from a client that Halley answers itself. */
+const EXTENSION_OPS: ReadonlySet<number> = new Set([OP.JOIN_ROOMS, OP.LEAVE_ROOMS, OP.RECOVER, OP.IM_REQUEST]);
+
+export class PacketHandler {
+  readonly #limits: PacketLimits;
+  readonly #links: PacketHandlerLinks;
+  readonly #writer: ChannelWriter;
+  readonly #rooms: ChannelRooms;
+  readonly #shards: RoomShards;
+  readonly #watchSets: WatchSets;
+  readonly #subscriptions: Subscriptions;
+  readonly #heartbeatMisses: number;
+  readonly #header = new PacketHeader();
+
+  constructor(
+    limits: PacketLimits,
+    links: PacketHandlerLinks,
+    parts: {
+      readonly writer: ChannelWriter;
+      readonly rooms: ChannelRooms;
+      readonly shards: RoomShards;
+      readonly watchSets: WatchSets;
+      readonly subscriptions: Subscriptions;
+    },
+    heartbeatMisses: number,
+  ) {
+    this.#limits = limits;
+    this.#links = links;
+    this.#writer = parts.writer;
+    this.#rooms = parts.rooms;
+    this.#shards = parts.shards;
+    this.#watchSets = parts.watchSets;
+    this.#subscriptions = parts.subscriptions;
+    this.#heartbeatMisses = heartbeatMisses;
+  }
+
+  /** One WebSocket message: one or more packets. The bytes are valid until return. */
+  receive(channel: Channel, bytes: Uint8Array): void {
+    const header = this.#header;
+    let offset = 0;
+    do {
+      // The limit of the widest operation first: the one of this operation needs the header.
+      const outcome = readPacket(
+        bytes,
+        offset,
+        bytes.length,
+        header,
+        this.#limits.requestBodyBytes,
+        FRAMING.MESSAGE,
+      );
+      if (outcome === PARSE.TOO_LARGE || (outcome === PARSE.OK && header.bodyBytes > this.#limitOf(header.op))) {
+        this.#oversized(channel, header);
+        if (outcome === PARSE.TOO_LARGE || channel.state === CHANNEL_STATE.CLOSED) return;
+        offset += header.packetBytes;
+        continue;
+      }
+      if (outcome !== PARSE.OK) {
+        this.#links.onMalformed();
+        // goim ignores what follows the first packet of a message; an extended client must not send such a thing.
+        if (offset > 0 && !channel.has(CHANNEL_FLAG.EXTENDED)) return;
+        this.#links.close(channel, CLOSE.MALFORMED, parseOutcomeName(outcome));
+        return;
+      }
+      // The header is reused by whatever the packet sets off.
+      const packetBytes = header.packetBytes;
+      this.#links.onPacket(packetBytes);
+      if (channel.state === CHANNEL_STATE.CONNECTING || channel.has(CHANNEL_FLAG.BUSY)) {
+        if (!this.#enqueue(channel, bytes.slice(offset, offset + packetBytes))) return;
+      } else {
+        this.#handle(channel, bytes, header);
+      }
+      offset += packetBytes;
+    } while (offset < bytes.length && channel.state !== CHANNEL_STATE.CLOSED);
+    if (channel.state === CHANNEL_STATE.READY) this.#links.onAlive(channel);
+  }
+
+  /** The asynchronous work on the channel's last packet is over: go on with what waited. */
+  resume(channel: Channel): void {
+    channel.flags &= ~CHANNEL_FLAG.BUSY;
+    const backlog = channel.backlog;
+    if (backlog === undefined) return;
+    let index = 0;
+    while (index < backlog.packets.length && channel.state === CHANNEL_STATE.READY && !channel.has(CHANNEL_FLAG.BUSY)) {
+      const packet = backlog.packets[index]!;
+      index += 1;
+      backlog.bytes -= packet.length;
+      if (readPacket(packet, 0, packet.length, this.#header, packet.length, FRAMING.MESSAGE) === PARSE.OK) {
+        this.#handle(channel, packet, this.#header);
+      }
+    }
+    backlog.packets.splice(0, index);
+    if (backlog.packets.length === 0) channel.backlog = undefined;
+  }
+
+  #limitOf(op: number): number {
+    return EXTENSION_OPS.has(op) ? this.#limits.requestBodyBytes : this.#limits.bodyBytes;
+  }
+
+  #oversized(channel: Channel, header: PacketHeader): void {
+    this.#links.onOversized();
+    const limitBytes = this.#limitOf(header.op);
+    if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED) && header.op === OP.IM_REQUEST) {
+      this.#reply(channel, header, OP.IM_RESPONSE, { error: CLIENT_ERROR.BODY_TOO_LARGE });
+      if (header.bodyBytes <= this.#limits.requestBodyBytes) return;
+    }
+    this.#links.close(
+      channel,
+      CLOSE.TOO_LARGE,
+      `the body of op ${header.op} may have ${limitBytes} bytes: bytes=${header.bodyBytes}`,
+    );
+  }
+
+  #enqueue(channel: Channel, packet: Uint8Array): boolean {
+    const factor = channel.state === CHANNEL_STATE.READY ? READY_BACKLOG_FACTOR : 1;
+    channel.backlog ??= { packets: [], bytes: 0 };
+    channel.backlog.packets.push(packet);
+    channel.backlog.bytes += packet.length;
+    if (
+      channel.backlog.packets.length <= this.#limits.preAuthPackets * factor &&
+      channel.backlog.bytes <= this.#limits.preAuthBytes * factor
+    ) {
+      return true;
+    }
+    channel.backlog = undefined;
+    this.#links.close(channel, CLOSE.PIPELINE_TOO_LONG, 'too many packets wait for an answer');
+    return false;
+  }
+
+  #handle(channel: Channel, bytes: Uint8Array, header: PacketHeader): void {
+    const body = bytes.subarray(header.bodyOffset, header.bodyOffset + bodyBytesIn(bytes, header));
+    if (channel.state === CHANNEL_STATE.OPEN) {
+      // Before auth everything else is ignored, as on goim.
+      if (header.op === OP.AUTH) this.#links.onAuth(channel, header, body);
+      return;
+    }
+    switch (header.op) {
+      case OP.HEARTBEAT:
+        this.#heartbeat(channel, header, body);
+        return;
+      case OP.CHANGE_ROOM:
+        this.#changeRoom(channel, header, body);
+        return;
+      case OP.SUB:
+      case OP.UNSUB:
+        this.#watch(channel, header, body);
+        return;
+      default:
+        if (channel.has(CHANNEL_FLAG.EXTENDED) && EXTENSION_OPS.has(header.op)) this.#extension(channel, header, body);
+        else this.#toListener(channel, header, body);
+    }
+  }
+
+  #heartbeat(channel: Channel, header: PacketHeader, body: Uint8Array): void {
+    const intervalS = channel.has(CHANNEL_FLAG.EXTENDED) ? readHeartbeatBody(body, 0, body.length) : 0;
+    if (intervalS >= MIN_HEARTBEAT_S && intervalS <= MAX_HEARTBEAT_S) {
+      this.#links.setIdle(channel, intervalS * 1000 * this.#heartbeatMisses);
+    }
+    const count = channel.primaryRoom === undefined ? 0 : this.#shards.onlineCount(channel.primaryRoom);
+    this.#writer.int32Packet(channel, OP.HEARTBEAT_REPLY, header.seq, header.ver, count);
+  }
+
+  #changeRoom(channel: Channel, header: PacketHeader, body: Uint8Array): void {
+    const { seq, ver } = header;
+    const room = decodeUtf8(body);
+    const refused =
+      room === undefined ||
+      (room !== '' &&
+        (roomIdProblem(room, this.#limits.roomIdBytes) !== undefined || channel.allowsRoom?.(room) === false));
+    if (refused) {
+      // goim answers also where the change failed; the echo says nothing about success.
+      this.#writer.packet(channel, OP.CHANGE_ROOM_REPLY, seq, ver, body);
+      return;
+    }
+    this.#work(channel, (finish) => {
+      const echo = body.slice();
+      this.#rooms.changePrimary(channel, room, () => {
+        this.#writer.packet(channel, OP.CHANGE_ROOM_REPLY, seq, ver, echo);
+        finish();
+      });
+    });
+  }
+
+  #watch(channel: Channel, header: PacketHeader, body: Uint8Array): void {
+    const parsed = parseOpList(body, this.#limits.watchOps);
+    if (parsed.ok && parsed.value.length > 0) {
+      const held = channel.watch;
+      const ops = new Set(held?.ops ?? []);
+      for (const op of parsed.value) {
+        if (header.op === OP.SUB) ops.add(op);
+        else ops.delete(op);
+      }
+      if (ops.size <= this.#limits.watchOps) this.setWatch(channel, [...ops]);
+    }
+    this.#writer.packet(channel, header.op + 1, header.seq, header.ver, body);
+  }
+
+  /** Exchange the channel's watch set. */
+  setWatch(channel: Channel, ops: readonly number[]): void {
+    const held = channel.watch;
+    const next = ops.length === 0 ? undefined : this.#watchSets.hold(ops);
+    if (next === held) {
+      if (next !== undefined) this.#watchSets.release(next);
+      return;
+    }
+    channel.watch = next;
+    if (next !== undefined) this.#subscriptions.subscribe(channel, next);
+    if (held !== undefined) {
+      // What the old set still holds back was meant for this channel too.
+      if (held.pendingCount > 0) held.flush();
+      this.#subscriptions.unsubscribe(channel, held);
+      this.#watchSets.release(held);
+    }
+  }
+
+  #extension(channel: Channel, header: PacketHeader, body: Uint8Array): void {
+    const { op, seq, ver } = header;
+    const decoded = decodeBody(codecOf(channel), body, this.#limits.requestBodyBytes);
+    if (op === OP.JOIN_ROOMS || op === OP.LEAVE_ROOMS) {
+      const rooms = decoded.ok ? decoded.value : undefined;
+      if (!isRoomList(rooms, this.#limits.roomsPerRequest)) {
+        const message = `${CLIENT_ERROR.BAD_BODY.message}: an array of 1 to ${this.#limits.roomsPerRequest} room ids`;
+        this.#reply(channel, { seq, ver }, op + 1, [
+          { room: '', epoch: 0, offset: 0, error: { ...CLIENT_ERROR.BAD_BODY, message } },
+        ]);
+        return;
+      }
+      if (op === OP.LEAVE_ROOMS) {
+        this.#reply(channel, { seq, ver }, OP.LEAVE_ROOMS_REPLY, this.#rooms.leave(channel, rooms));
+        return;
+      }
+      this.#work(channel, (finish) => {
+        this.#rooms.join(
+          channel,
+          rooms,
+          (room) => this.checkRoom(channel, room),
+          (results: readonly RoomResult[]) => {
+            this.#reply(channel, { seq, ver }, OP.JOIN_ROOMS_REPLY, results);
+            finish();
+          },
+        );
+      });
+      return;
+    }
+    if (op === OP.RECOVER) {
+      this.#reply(channel, { seq, ver }, OP.RECOVER_REPLY, { recovered: false });
+      return;
+    }
+    this.#reply(channel, { seq, ver }, OP.IM_RESPONSE, { error: CLIENT_ERROR.UNKNOWN_METHOD });
+  }
+
+  /** Why the channel may not join the room, undefined where it may. */
+  checkRoom(channel: Channel, room: string): ClientError | undefined {
+    if (roomIdProblem(room, this.#limits.roomIdBytes) !== undefined) return CLIENT_ERROR.BAD_ROOM;
+    return channel.allowsRoom?.(room) === false ? CLIENT_ERROR.ROOM_FORBIDDEN : undefined;
+  }
+
+  #toListener(channel: Channel, header: PacketHeader, body: Uint8Array): void {
+    const listener = this.#links.listener();
+    const { op, seq, ver } = header;
+    if (listener === undefined) {
+      this.#writer.packet(channel, op, seq, ver);
+      return;
+    }
+    try {
+      const result = listener.receive(channel, body.slice(), { op, seq, ver });
+      if (!(result instanceof Promise)) {
+        this.#writer.packet(channel, op, seq, ver, result ?? undefined);
+        return;
+      }
+      channel.flags |= CHANNEL_FLAG.BUSY;
+      result.then(
+        (answer) => {
+          if (channel.state !== CHANNEL_STATE.READY) return;
+          this.#writer.packet(channel, op, seq, ver, answer ?? undefined);
+          this.resume(channel);
+        },
+        (error) => this.#listenerFailed(channel, error),
+      );
+    } catch (error) {
+      this.#listenerFailed(channel, error);
+    }
+  }
+
+  #listenerFailed(channel: Channel, error: unknown): void {
+    this.#links.onListenerError(error, 'message listener');
+    this.#links.close(channel, CLOSE.LISTENER_FAILED, CLOSE.LISTENER_FAILED.reason);
+  }
+
+  /** Run work that may end later; packets that come meanwhile wait. */
+  #work(channel: Channel, start: (finish: () => void) => void): void {
+    let finished = false;
+    let started = false;
+    channel.flags |= CHANNEL_FLAG.BUSY;
+    start(() => {
+      finished = true;
+      if (started) this.resume(channel);
+    });
+    started = true;
+    if (finished) channel.flags &= ~CHANNEL_FLAG.BUSY;
+  }
+
+  #reply(channel: Channel, header: { readonly seq: number; readonly ver: number }, op: number, value: unknown): void {
+    this.#writer.packet(channel, op, header.seq, header.ver, encodeBody(codecOf(channel), value));
+  }
+}
+
+/** Body bytes that really are there: a length of 0 to 15 means an empty body. */
+function bodyBytesIn(bytes: Uint8Array, header: PacketHeader): number {
+  return Math.max(0, Math.min(header.bodyBytes, bytes.length - header.bodyOffset));
+}
+
+function isRoomList(value: unknown, maxCount: number): value is string[] {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.length <= maxCount &&
+    value.every((room) => typeof room === 'string')
+  );
+}

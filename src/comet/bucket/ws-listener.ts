@@ -1,0 +1,158 @@
+/**
+ * The uWebSockets.js app of a bucket: goim's `/sub` with every callback wrapped, so that no exception reaches C++.
+ *
+ * Threads: its bucket.
+ * uWS facts used here (test/uws-behaviour.test.ts runs them on whatever is loaded): send and publish copy before they
+ *   return; `dropped` may only mark; close handlers run inside end() and close(); a listen socket shares its port with
+ *   other threads (SO_REUSEPORT), which is why the control thread probes the port first.
+ */
+import uWS, { type TemplatedApp, type us_listen_socket, type WebSocket } from 'uWebSockets.js';
+import { HalleyError } from '../../errors/index.js';
+import type { Channel } from './channel.js';
+
+export interface WsListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly maxBackpressureBytes: number;
+  /** Largest WebSocket message; uWS closes bare (1006) above it. */
+  readonly maxPayloadBytes: number;
+}
+
+/** What happens on the sockets. Every handler runs inside a try/catch whose errors go to `onError`. */
+export interface WsHandlers {
+  /** A fresh channel for an upgrade, or undefined to refuse it. */
+  readonly create: () => Channel | undefined;
+  readonly open: (channel: Channel) => void;
+  readonly message: (channel: Channel, bytes: Uint8Array, isBinary: boolean) => void;
+  readonly dropped: (channel: Channel) => void;
+  readonly drain: (channel: Channel) => void;
+  readonly close: (channel: Channel) => void;
+  readonly onError: (error: unknown, channel: Channel | undefined) => void;
+}
+
+const SERVICE_UNAVAILABLE = '503 Service Unavailable';
+
+export class WsListener {
+  readonly #app: TemplatedApp;
+  readonly #options: WsListenerOptions;
+  #listenSocket: us_listen_socket | undefined;
+  #inert = false;
+
+  constructor(options: WsListenerOptions, handlers: WsHandlers) {
+    this.#options = options;
+    this.#app = uWS.App();
+    // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
+    const behavior: uWS.WebSocketBehavior<Channel> & { dropped: (ws: WebSocket<Channel>) => void } = {
+      idleTimeout: 0,
+      sendPingsAutomatically: false,
+      compression: uWS.DISABLED,
+      maxBackpressure: options.maxBackpressureBytes,
+      maxPayloadLength: options.maxPayloadBytes,
+      upgrade: (res, req, context) => {
+        res.onAborted(() => {});
+        if (this.#inert) {
+          res.close();
+          return;
+        }
+        try {
+          const channel = handlers.create();
+          if (channel === undefined) {
+            res.writeStatus(SERVICE_UNAVAILABLE).writeHeader('Retry-After', '1').end('no room for another channel\n');
+            return;
+          }
+          res.upgrade(
+            channel,
+            req.getHeader('sec-websocket-key'),
+            '',
+            req.getHeader('sec-websocket-extensions'),
+            context,
+          );
+        } catch (error) {
+          handlers.onError(error, undefined);
+        }
+      },
+      open: (ws) => this.#guard(ws, handlers, (channel) => {
+        channel.ws = ws;
+        handlers.open(channel);
+      }),
+      message: (ws, message, isBinary) => {
+        if (this.#inert) return;
+        const channel = ws.getUserData();
+        try {
+          handlers.message(channel, new Uint8Array(message), isBinary);
+        } catch (error) {
+          this.#failed(error, channel, handlers);
+        }
+      },
+      dropped: (ws) => this.#guard(ws, handlers, handlers.dropped),
+      drain: (ws) => this.#guard(ws, handlers, handlers.drain),
+      close: (ws) => this.#guard(ws, handlers, handlers.close),
+    };
+    this.#app.ws<Channel>('/sub', behavior);
+    this.#app.any('/*', (res) => {
+      res.onAborted(() => {});
+      res.writeStatus('404 Not Found').writeHeader('Content-Type', 'text/plain; charset=utf-8').end('404 page not found');
+    });
+  }
+
+  /** Publish to every member of the topic; the bytes are valid until return is enough. */
+  publish(topic: string, bytes: Uint8Array): void {
+    this.#app.publish(topic, bytes, true);
+  }
+
+  /** Start accepting. Rejects with HalleyError `LISTEN_FAILED`. */
+  listen(): Promise<void> {
+    const { host, port } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#app.listen(host, port, (socket) => {
+        if (socket === false) {
+          reject(new HalleyError('LISTEN_FAILED', 'the WebSocket port could not be opened', { host, port }));
+          return;
+        }
+        this.#listenSocket = socket;
+        resolve();
+      });
+    });
+  }
+
+  get listening(): boolean {
+    return this.#listenSocket !== undefined;
+  }
+
+  /** Stop accepting; open sockets stay. */
+  stopAccepting(): void {
+    if (this.#listenSocket === undefined) return;
+    uWS.us_listen_socket_close(this.#listenSocket);
+    this.#listenSocket = undefined;
+  }
+
+  /** Handlers do nothing from now on (crash rule). */
+  makeInert(): void {
+    this.#inert = true;
+  }
+
+  /** Close the listen socket and every socket. */
+  closeAll(): void {
+    this.#listenSocket = undefined;
+    this.#app.close();
+  }
+
+  #guard(ws: WebSocket<Channel>, handlers: WsHandlers, handle: (channel: Channel) => void): void {
+    if (this.#inert) return;
+    const channel = ws.getUserData();
+    try {
+      handle(channel);
+    } catch (error) {
+      this.#failed(error, channel, handlers);
+    }
+  }
+
+  /** The error handler is our own code and must not throw; if it does, the process must still not abort. */
+  #failed(error: unknown, channel: Channel, handlers: WsHandlers): void {
+    try {
+      handlers.onError(error, channel);
+    } catch {
+      this.#inert = this.#inert || channel === undefined;
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * What control thread and buckets tell each other besides pushes: msgpack arrays in raw ring records of kind CONTROL.
+ * The first element is the type. Order on a ring is the order of sending, and pushes travel on the same rings: a room
+ * push that the sequencer numbers after a CONNECTED reply is read after that reply.
+ */
+export const MESSAGE = {
+  // bucket -> control
+  CONNECT: 1,
+  DISCONNECT: 2,
+  OCCUPY: 3,
+  VACATE: 4,
+  PUBLISH: 5,
+  DONE: 6,
+  SHUTDOWN: 7,
+  // control -> bucket
+  CONNECTED: 32,
+  OCCUPIED: 33,
+  CLOSE: 34,
+  JOIN: 35,
+  LEAVE: 36,
+  PUBLISHED: 37,
+} as const;
+
+/** A room as the sequencer knows it: number on this node (0: refused, the node is full), incarnation, last offset given. */
+export type RoomInfo = [roomNo: number, epoch: number, offset: number];
+
+/** The store answered: stored, or the key belongs to another user, or the store failed. */
+export const CONNECT_STATUS = { STORED: 0, FOREIGN: 1, FAILED: 2 } as const;
+export type ConnectStatus = (typeof CONNECT_STATUS)[keyof typeof CONNECT_STATUS];
+
+export type ConnectMessage = [
+  type: typeof MESSAGE.CONNECT,
+  connId: number,
+  mid: number,
+  key: string,
+  platform: string,
+  remoteIp: string,
+  rooms: string[],
+];
+export type DisconnectMessage = [type: typeof MESSAGE.DISCONNECT, connId: number, key: string];
+export type OccupyMessage = [type: typeof MESSAGE.OCCUPY, request: number, rooms: string[]];
+export type VacateMessage = [type: typeof MESSAGE.VACATE, roomNo: number];
+export type PublishMessage = [
+  type: typeof MESSAGE.PUBLISH,
+  request: number,
+  target: unknown,
+  op: number,
+  body: Uint8Array,
+];
+export type DoneMessage = [type: typeof MESSAGE.DONE, request: number, count: number];
+export type ShutdownMessage = [type: typeof MESSAGE.SHUTDOWN];
+export type BucketMessage =
+  | ConnectMessage
+  | DisconnectMessage
+  | OccupyMessage
+  | VacateMessage
+  | PublishMessage
+  | DoneMessage
+  | ShutdownMessage;
+
+export type ConnectedMessage = [
+  type: typeof MESSAGE.CONNECTED,
+  connId: number,
+  status: ConnectStatus,
+  rooms: RoomInfo[],
+];
+export type OccupiedMessage = [type: typeof MESSAGE.OCCUPIED, request: number, rooms: RoomInfo[]];
+export type CloseMessage = [
+  type: typeof MESSAGE.CLOSE,
+  /** 0: nobody waits for the count. */
+  request: number,
+  connIds: number[],
+  code: number,
+  reason: string,
+  reconnect: boolean,
+  retryAfterMs: number,
+];
+export type JoinMessage = [type: typeof MESSAGE.JOIN, request: number, connIds: number[], rooms: string[]];
+export type LeaveMessage = [type: typeof MESSAGE.LEAVE, request: number, connIds: number[], rooms: string[]];
+export type PublishedMessage = [type: typeof MESSAGE.PUBLISHED, request: number, outcome: string];
+export type ControlMessage =
+  | ConnectedMessage
+  | OccupiedMessage
+  | CloseMessage
+  | JoinMessage
+  | LeaveMessage
+  | PublishedMessage;
