@@ -5,7 +5,7 @@
  *   `clearGauges` by the owner, or by the supervisor once the owner has ended.
  * Guarantees: no lock, no message, no loss; see shared-rows.ts for why a reader never sees half a value. A thread that takes
  *   over the row of a dead one goes on counting where that one stopped: counters never go back while the process lives.
- * Hot path: add and set; no allocation (counters.test.ts holds the budget).
+ * Hot path: add and set; no allocation (hot-path.test.ts holds the budget).
  */
 import type { Metric, MetricRow } from './metrics.js';
 import { allocateRows, rowView, type SharedRows } from './shared-rows.js';

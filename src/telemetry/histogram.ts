@@ -6,7 +6,7 @@
  *   value recorded. Fixed memory (6.8 KiB a thread), so the recording cost does not depend on the values. Rows outlive their
  *   threads, like counters. While owners record, a reading may miss the newest values, but it is consistent in itself.
  * Layout: histogram.layout.ts
- * Hot path: record; no allocation (histogram.test.ts holds the budget).
+ * Hot path: record; no allocation (hot-path.test.ts holds the budget).
  */
 import { HalleyError } from '../errors/index.js';
 import {
