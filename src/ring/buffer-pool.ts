@@ -84,7 +84,7 @@ export class BufferPool {
       throw new HalleyError('POOL_SIZE', `a pooled buffer has 0 to ${MAX_BUFFER_BYTES} bytes`, { minBytes });
     }
     const ownClass = minBytes <= 1 ? 0 : 32 - Math.clz32(minBytes - 1);
-    const sizeClass = ownClass < this.#minClass ? this.#minClass : ownClass;
+    const sizeClass = Math.max(ownClass, this.#minClass);
     const idle = this.#idleByClass[sizeClass]!;
     let buffer = idle.pop();
     if (buffer === undefined) {

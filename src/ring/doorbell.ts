@@ -24,6 +24,7 @@ export class Doorbell {
   #hasWork: (() => boolean) | undefined;
   #run: (() => void) | undefined;
   #keepAlive: NodeJS.Timeout | undefined;
+  #closed: boolean;
 
   /**
    * @param memory of allocateDoorbells()
@@ -42,6 +43,7 @@ export class Doorbell {
     this.#hasWork = undefined;
     this.#run = undefined;
     this.#keepAlive = undefined;
+    this.#closed = false;
   }
 
   /**
@@ -71,11 +73,14 @@ export class Doorbell {
    * Own thread: call `run` on every wake-up, one event-loop turn each, until close(). While `hasWork` says true it is
    * called turn after turn, with the loop's other events between. An exception of `run` becomes an uncaught exception of
    * the thread; if the thread survives that, it goes on listening. Keeps the thread's event loop alive.
-   * @param hasWork must look at what ringers publish before they ring, with Atomics
-   * @throws HalleyError DOORBELL_LISTENING
+   * @param hasWork must look at what ringers publish before they ring, with Atomics, and must not throw
+   * @throws HalleyError DOORBELL_LISTENING when it is listened to already, or closed
    */
   listen(hasWork: () => boolean, run: () => void): void {
-    if (this.#run !== undefined) throw new HalleyError('DOORBELL_LISTENING', 'this doorbell is listened to already');
+    if (this.#run !== undefined || this.#closed) {
+      // After close() too: the wake-up of the old listener may still be under way and would run the new one twice a ring.
+      throw new HalleyError('DOORBELL_LISTENING', 'a doorbell is listened to once', { closed: this.#closed });
+    }
     this.#hasWork = hasWork;
     this.#run = run;
     this.#keepAlive = setInterval(() => {}, KEEP_ALIVE_MS);
@@ -84,6 +89,7 @@ export class Doorbell {
 
   /** Stop listening: `run` is not called again, and the loop may end. Ringing others still works. */
   close(): void {
+    this.#closed = true;
     if (this.#run === undefined) return;
     this.#hasWork = undefined;
     this.#run = undefined;
