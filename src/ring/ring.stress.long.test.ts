@@ -1,0 +1,3 @@
+import { ringStress } from './ring-stress.contract.js';
+
+ringStress(100);
