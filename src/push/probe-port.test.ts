@@ -1,4 +1,4 @@
-import { App, type us_listen_socket, us_listen_socket_close } from 'uWebSockets.js';
+import uWS, { type us_listen_socket } from 'uWebSockets.js';
 import { createServer, type Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { probePort } from './index.js';
@@ -21,12 +21,12 @@ async function taken(): Promise<{ server: Server; port: number }> {
 /** Listen as a bucket does; throws where uWS cannot. */
 function listenShared(port: number): void {
   const sockets: us_listen_socket[] = [];
-  App().listen(HOST, port, (socket) => {
+  uWS.App().listen(HOST, port, (socket) => {
     if (socket !== false) sockets.push(socket);
   });
   const [socket] = sockets;
   if (socket === undefined) throw new Error('uWS did not listen');
-  cleanups.push(() => us_listen_socket_close(socket));
+  cleanups.push(() => uWS.us_listen_socket_close(socket));
 }
 
 describe('probePort', () => {
