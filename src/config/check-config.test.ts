@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { type ConfigSources, checkConfig, inspectConfig, isLoopback, loadConfig, problemLine } from './index.js';
+
+const SECRETS = { HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32), HALLEY_HTTP_TOKEN: 'y'.repeat(16) };
+
+function problemsOf(env: ConfigSources['env']): string[] {
+  return inspectConfig({ argvFlags: {}, env, readFile: () => '' }).problems.map(problemLine);
+}
+
+describe('rules between options', () => {
+  it('hold for the defaults', () => {
+    expect(checkConfig(loadConfig({ argvFlags: {}, env: {}, readFile: () => '' }).config)).toEqual([]);
+  });
+
+  it('refuse a host that others can reach without authentication and without a token, naming both options', () => {
+    expect(problemsOf({ HALLEY_HOST: '0.0.0.0' })).toEqual([
+      'auth.mode must be jwt where host is not loopback (host="0.0.0.0") (from default): auth.mode="open"',
+      'http.token must be set where host is not loopback (host="0.0.0.0") (from default): http.token=""',
+    ]);
+    expect(problemsOf({ HALLEY_HOST: '0.0.0.0', HALLEY_AUTH_MODE: 'jwt', ...SECRETS })).toEqual([]);
+  });
+
+  it('know loopback by its address, not by how a name begins', () => {
+    for (const host of ['127.0.0.1', '127.255.0.3', '::1', 'localhost', 'LocalHost']) {
+      expect([host, isLoopback(host)]).toEqual([host, true]);
+    }
+    for (const host of [
+      '0.0.0.0',
+      '::',
+      '10.0.0.1',
+      '127.example.com',
+      '127.0.0.1.nip.io',
+      '128.0.0.1',
+      'localhost.example.com',
+    ]) {
+      expect([host, isLoopback(host)]).toEqual([host, false]);
+    }
+  });
+
+  it('refuse jwt with a secret under 32 bytes, and count bytes', () => {
+    expect(problemsOf({ HALLEY_AUTH_MODE: 'jwt' })[0]).toContain('at least 32 bytes where auth.mode is jwt, it has 0');
+    expect(problemsOf({ HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: 'x'.repeat(31) })[0]).toContain('it has 31');
+    expect(problemsOf({ HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) })).toEqual([]);
+  });
+
+  it('refuse two services on one port, unless any free port will do', () => {
+    expect(problemsOf({ HALLEY_HTTP_PORT: '3102' })).toEqual([
+      'http_port must differ from ws_port (ws_port=3102) (from env HALLEY_HTTP_PORT): http_port=3102',
+    ]);
+    expect(problemsOf({ HALLEY_HTTP_PORT: '0', HALLEY_WS_PORT: '0' })).toEqual([]);
+  });
+
+  it('hold at their bound and are broken by the next value', () => {
+    const cases: [name: string, atBound: Record<string, string>, beyond: Record<string, string>][] = [
+      ['fanout.duty_target', { HALLEY_FANOUT_DUTY_TARGET: '0.5' }, { HALLEY_FANOUT_DUTY_TARGET: '0.51' }],
+      ['shutdown.drain_ms', { HALLEY_SHUTDOWN_DRAIN_MS: '10000' }, { HALLEY_SHUTDOWN_DRAIN_MS: '10001' }],
+      ['node.backoff_base_s', { HALLEY_NODE_BACKOFF_BASE_S: '300' }, { HALLEY_NODE_BACKOFF_BASE_S: '301' }],
+      [
+        'ring.max_record_bytes',
+        { HALLEY_RING_MAX_RECORD_BYTES: '4194304' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '4194305' },
+      ],
+      [
+        'limits.push_body_bytes',
+        { HALLEY_LIMITS_PUSH_BODY_BYTES: String(2_097_152 - 1024) },
+        { HALLEY_LIMITS_PUSH_BODY_BYTES: String(2_097_152 - 1023) },
+      ],
+    ];
+    for (const [name, atBound, beyond] of cases) {
+      expect([name, problemsOf(atBound)]).toEqual([name, []]);
+      const broken = problemsOf(beyond);
+      expect([name, broken.length]).toEqual([name, 1]);
+      expect(broken[0]).toMatch(new RegExp(`^${name.replace('.', '\\.')} must be at most .*: ${name}=[0-9.]+$`));
+    }
+  });
+
+  it('say nothing about an option whose own value was refused', () => {
+    const problems = problemsOf({ HALLEY_SHUTDOWN_DRAIN_MS: '20000', HALLEY_SHUTDOWN_TIMEOUT_MS: 'soon' });
+    expect(problems.length).toBe(1);
+    expect(problems[0]).toContain('shutdown.timeout_ms must be an integer');
+  });
+});
+
+describe('the example files', () => {
+  const load = (name: string, env: ConfigSources['env']) =>
+    inspectConfig({
+      argvFlags: { config: name },
+      env,
+      readFile: (path) => readFileSync(new URL(`../../config/${path}`, import.meta.url), 'utf8'),
+    });
+
+  it.each(['production.toml', 'cluster.toml'])('%s is sound with the two secrets in the environment', (name) => {
+    const { problems, config } = load(name, SECRETS);
+    expect(problems).toEqual([]);
+    expect([config.auth.mode, isLoopback(config.host)]).toEqual(['jwt', false]);
+  });
+
+  it.each(['production.toml', 'cluster.toml'])('%s names both secrets where they are missing', (name) => {
+    expect(load(name, {}).problems.map((problem) => problem.path)).toEqual(['http.token', 'auth.jwt_secret']);
+  });
+
+  it.each(['production.toml', 'cluster.toml'])('%s holds no secret', (name) => {
+    const { origins } = load(name, SECRETS);
+    expect([origins['http.token'].source, origins['auth.jwt_secret'].source]).toEqual(['env', 'env']);
+  });
+});

@@ -1,0 +1,104 @@
+/**
+ * Rules between options: what no single row can say. Secure by default: a port that others can reach needs a token.
+ */
+import { isIPv4 } from 'node:net';
+import { type ConfigProblem, DEFAULT_ORIGIN, type Origin } from './config-problem.js';
+import { findOption, type OptionRow, optionValue } from './option-rows.js';
+import type { Config, OptionPath } from './option-table.js';
+import { showValue } from './option-value.js';
+
+const MIN_JWT_SECRET_BYTES = 32;
+/** Room in a record beside the body: header, room id of the usual length, packet header. */
+const PUSH_OVERHEAD_BYTES = 1024;
+
+interface Rule {
+  /** Options the rule reads; the first is the one it blames. */
+  readonly paths: readonly [OptionPath, ...OptionPath[]];
+  readonly isBroken: (config: Config) => boolean;
+  /** What is expected, built from the values it depends on; never from a secret. */
+  readonly sentence: (config: Config) => string;
+}
+
+/** True for an address that only this machine can reach: 127.0.0.0/8, ::1, localhost. */
+export function isLoopback(host: string): boolean {
+  return (isIPv4(host) && host.startsWith('127.')) || host === '::1' || host.toLowerCase() === 'localhost';
+}
+
+const RULES: readonly Rule[] = [
+  {
+    paths: ['auth.mode', 'host'],
+    isBroken: (config) => config.auth.mode === 'open' && !isLoopback(config.host),
+    sentence: (config) => `auth.mode must be jwt where host is not loopback (host=${JSON.stringify(config.host)})`,
+  },
+  {
+    paths: ['http.token', 'host'],
+    isBroken: (config) => config.http.token === '' && !isLoopback(config.host),
+    sentence: (config) => `http.token must be set where host is not loopback (host=${JSON.stringify(config.host)})`,
+  },
+  {
+    paths: ['auth.jwt_secret', 'auth.mode'],
+    isBroken: (config) =>
+      config.auth.mode === 'jwt' && Buffer.byteLength(config.auth.jwt_secret) < MIN_JWT_SECRET_BYTES,
+    sentence: (config) =>
+      `auth.jwt_secret must have at least ${MIN_JWT_SECRET_BYTES} bytes where auth.mode is jwt, it has ${Buffer.byteLength(config.auth.jwt_secret)}`,
+  },
+  {
+    paths: ['http_port', 'ws_port'],
+    isBroken: (config) => config.http_port !== 0 && config.http_port === config.ws_port,
+    sentence: (config) => `http_port must differ from ws_port (ws_port=${config.ws_port})`,
+  },
+  {
+    paths: ['fanout.duty_target', 'fanout.duty_threshold'],
+    isBroken: (config) => config.fanout.duty_target > config.fanout.duty_threshold,
+    sentence: (config) => `fanout.duty_target must be at most fanout.duty_threshold, ${config.fanout.duty_threshold}`,
+  },
+  {
+    paths: ['shutdown.drain_ms', 'shutdown.timeout_ms'],
+    isBroken: (config) => config.shutdown.drain_ms > config.shutdown.timeout_ms,
+    sentence: (config) => `shutdown.drain_ms must be at most shutdown.timeout_ms, ${config.shutdown.timeout_ms}`,
+  },
+  {
+    paths: ['node.backoff_base_s', 'node.backoff_max_s'],
+    isBroken: (config) => config.node.backoff_base_s > config.node.backoff_max_s,
+    sentence: (config) => `node.backoff_base_s must be at most node.backoff_max_s, ${config.node.backoff_max_s}`,
+  },
+  {
+    paths: ['ring.max_record_bytes', 'ring.control_bytes'],
+    isBroken: (config) => config.ring.max_record_bytes > config.ring.control_bytes / 4,
+    sentence: (config) =>
+      `ring.max_record_bytes must be at most a quarter of ring.control_bytes, ${config.ring.control_bytes / 4}`,
+  },
+  {
+    paths: ['limits.push_body_bytes', 'ring.max_record_bytes'],
+    isBroken: (config) => config.limits.push_body_bytes + PUSH_OVERHEAD_BYTES > config.ring.max_record_bytes,
+    sentence: (config) =>
+      `limits.push_body_bytes must be at most ring.max_record_bytes less ${PUSH_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - PUSH_OVERHEAD_BYTES}`,
+  },
+];
+
+/**
+ * The rules that `config` breaks, in a fixed order; empty where it is sound.
+ *
+ * @param origins where the values came from, for the report; an option that is missing counts as a default
+ * @param unknownPaths options whose value in `config` is not the one meant (it was refused): rules that read them are left out
+ */
+export function checkConfig(
+  config: Config,
+  origins: Readonly<Partial<Record<OptionPath, Origin>>> = {},
+  unknownPaths: ReadonlySet<OptionPath> = new Set(),
+): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  for (const rule of RULES) {
+    if (rule.paths.some((path) => unknownPaths.has(path)) || !rule.isBroken(config)) continue;
+    const path = rule.paths[0];
+    const row = findOption(path) as OptionRow;
+    problems.push({
+      code: 'RULE',
+      path,
+      sentence: rule.sentence(config),
+      origin: origins[path] ?? DEFAULT_ORIGIN,
+      fact: `${path}=${showValue(row, optionValue(config, row))}`,
+    });
+  }
+  return problems;
+}

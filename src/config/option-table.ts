@@ -1,0 +1,143 @@
+/**
+ * The one table of options. A row gives default, range and meaning; its name carries the unit. To add an option, add a
+ * row here and run `npm run docs`: type, validation, error text, help line, env name and README row follow from it.
+ *
+ * Bounds are where a value stops making sense, not where it stops being wise. Rules between options: check-config.ts.
+ */
+import { choice, int, list, number, secret, text } from './option-spec.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const PORT = [0, 65_535] as const;
+const WITH_FLAG = { hasFlag: true } as const;
+/** What uWS takes as one WebSocket message (128 KiB, fixed at build) less goim's header. */
+const MAX_CLIENT_BODY_BYTES = 128 * KIB - 16;
+/** 2026-01-01T00:00:00Z: an epoch must lie in the past, or ids would be negative. */
+const MAX_ID_EPOCH_MS = 1_767_225_600_000;
+
+/** Options outside any group. */
+export const ROOT_OPTIONS = {
+  server_id: text('', [0, 255], 'Name of this node, unique in the cluster; empty takes the host name.', {
+    hasFlag: true,
+    visibleAscii: true,
+  }),
+  buckets: int(0, [0, 31], 'Worker threads that hold connections; 0 starts one per core.', WITH_FLAG),
+  host: text('127.0.0.1', [1, 255], 'Address that all ports bind to; anything but loopback needs authentication.', {
+    hasFlag: true,
+    visibleAscii: true,
+  }),
+  ws_port: int(3102, PORT, 'Port of the WebSocket and its HTTP fallbacks; 0 takes any free port.', WITH_FLAG),
+  http_port: int(3111, PORT, 'Port of the HTTP API and its pages; 0 takes any free port.', WITH_FLAG),
+  data_dir: text('data', [1, 4096], 'Directory of all files Halley writes; created where it is missing.', WITH_FLAG),
+  app: text('', [0, 4096], 'Path of the application module that runs inside the buckets; empty runs none.', WITH_FLAG),
+};
+
+/** Options in groups: `fanout.max_delay_ms` is row `max_delay_ms` of group `fanout`. */
+export const GROUP_OPTIONS = {
+  auth: {
+    mode: choice('open', ['open', 'jwt'], 'open believes any mid (loopback only); jwt wants a signed token in op 7.'),
+    jwt_secret: secret(4 * KIB, 'HS256 secret of client tokens, at least 32 bytes; needed by auth.mode = "jwt".'),
+    handshake_timeout_ms: int(8000, [100, 600_000], 'Time from accept to an accepted auth packet (op 7).'),
+  },
+  http: {
+    token: secret(4 * KIB, 'Bearer token of the HTTP API; empty asks for none (loopback only).'),
+    max_body_bytes: int(MIB, [KIB, 64 * MIB], 'Largest request body of the HTTP API.'),
+    max_batch: int(1000, [1, 100_000], 'Most commands in one request to push/batch.'),
+  },
+  heartbeat: {
+    interval_s: int(240, [1, 86_400], 'Interval that clients are told to send op 2 at.'),
+    max_misses: int(2, [1, 100], 'Missed heartbeats until a channel counts as idle; times interval_s is the deadline.'),
+  },
+  limits: {
+    body_bytes: int(4096, [16, MAX_CLIENT_BODY_BYTES], 'Largest body of a goim op from a client.'),
+    request_body_bytes: int(64 * KIB, [KIB, MAX_CLIENT_BODY_BYTES], 'Largest body of op 30 and of the rooms ops.'),
+    rooms_per_channel: int(64, [1, 65_536], 'Rooms one channel may be in.'),
+    room_id_bytes: int(256, [1, 4096], 'Longest room id, type and "://" included.'),
+    watch_ops: int(256, [1, 65_536], 'Operations in one watch set (ops 14 and 7).'),
+    pre_auth_bytes: int(64 * KIB, [4112, 16 * MIB], 'Bytes kept for a channel while its auth is being decided.'),
+    pre_auth_packets: int(64, [1, 65_536], 'Packets kept for a channel while its auth is being decided.'),
+    rooms: int(1_048_576, [1, 16_777_216], 'Rooms one node may hold.'),
+    channels_per_bucket: int(
+      131_072,
+      [1, 1_048_576],
+      'Channels one bucket may hold; above it, connections are refused.',
+    ),
+    push_body_bytes: int(MIB, [16, 256 * MIB], 'Largest body of one push.'),
+  },
+  slow: {
+    max_backpressure_bytes: int(256 * KIB, [4 * KIB, GIB], 'Unsent bytes at which a channel counts as slow.'),
+    close_after_ms: int(30_000, [1, 3_600_000], 'Time a channel may stay slow before it is closed.'),
+  },
+  fanout: {
+    batch_max_messages: int(256, [1, 65_536], 'Messages of a room in one batch; a full batch leaves at once.'),
+    batch_max_bytes: int(64 * KIB, [KIB, 16 * MIB], 'Bytes of a room in one batch; a full batch leaves at once.'),
+    max_delay_ms: int(60, [0, 10_000], 'Longest wait for more messages while pacing; 0 never waits.'),
+    duty_threshold: number(0.5, [0.05, 1], "Share of a bucket's time spent on fan-out at which pacing starts."),
+    duty_target: number(0.25, [0.05, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
+  },
+  ring: {
+    control_bytes: int(16 * MIB, [64 * KIB, GIB], 'Ring of the control thread.', { powerOfTwo: true }),
+    bucket_bytes: int(4 * MIB, [64 * KIB, GIB], 'Ring of each bucket.', { powerOfTwo: true }),
+    max_record_bytes: int(2 * MIB, [4 * KIB, 256 * MIB], 'Largest record; at most a quarter of ring.control_bytes.'),
+    stall_ms: int(2000, [10, 600_000], 'Time a reader may hold a full ring back before it is detached and told a Gap.'),
+  },
+  queue: {
+    max_messages: int(65_536, [1, 16_777_216], 'Pushes waiting in the in-process queue; above it, 503.'),
+    max_bytes: int(64 * MIB, [64 * KIB, 64 * GIB], 'Bytes waiting in the in-process queue; above it, 503.'),
+  },
+  id: {
+    epoch_ms: int(
+      1_704_067_200_000,
+      [0, MAX_ID_EPOCH_MS],
+      'Unix time that ids count from; never change it on old data.',
+    ),
+    machine_block: int(0, [0, 63], 'Block of 16 machine ids of this node; two nodes must differ.'),
+    mark_ahead_ms: int(3000, [100, 600_000], 'How far the high-water mark on disk runs ahead of the newest id.'),
+  },
+  node: {
+    region: text('', [0, 64], 'Region of this node, preferred for clients of the same region.'),
+    zone: text('', [0, 64], 'Zone of this node inside its region.'),
+    weight: int(10, [1, 10_000], 'Weight of this node when clients are spread over the nodes.'),
+    addrs: list(64, 'Public addresses of this node, as nodes/weighted tells them.'),
+    default_domain: text('', [0, 253], 'Domain that nodes/weighted answers clients without a better node.'),
+    host_domain: text('', [0, 253], 'Suffix that makes a server id a public host name.'),
+    backoff_max_s: int(300, [1, 86_400], 'Longest wait of a client between two reconnects.'),
+    backoff_base_s: int(3, [1, 86_400], 'First wait of a client before it reconnects; at most backoff_max_s.'),
+    backoff_factor: number(1.8, [1, 100], "Factor between a client's waits."),
+    backoff_jitter: number(0.3, [0, 1], 'Random share of each wait.'),
+  },
+  bucket: {
+    heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),
+    heap_refuse_ratio: number(0.85, [0.1, 1], 'Share of its heap limit at which a bucket refuses connections.'),
+    accept_above_mean_ratio: number(1.25, [1, 100], 'A bucket above this many times the mean stops accepting.'),
+    max_crashes_per_minute: int(5, [1, 1000], 'Crashes in a minute after which a bucket stays down.'),
+  },
+  shutdown: {
+    drain_ms: int(500, [0, 600_000], 'Time over which the closes of a shutdown are spread; 0 closes all at once.'),
+    timeout_ms: int(10_000, [100, 3_600_000], 'Time after which a shutdown ends whatever is left.'),
+  },
+  log: {
+    level: choice(
+      'info',
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      'Lowest level that is logged.',
+    ),
+  },
+};
+
+type RootOptions = typeof ROOT_OPTIONS;
+type GroupOptions = typeof GROUP_OPTIONS;
+type Values<Specs extends Record<string, { readonly default: unknown }>> = {
+  readonly [Key in keyof Specs]: Specs[Key]['default'];
+};
+
+export type GroupName = keyof GroupOptions;
+
+/** The configuration: validated, deeply frozen, plain data, so that it can be sent to a worker as it is. */
+export type Config = Values<RootOptions> & { readonly [Group in GroupName]: Values<GroupOptions[Group]> };
+
+/** `server_id`, `fanout.max_delay_ms` and so on: every option there is. */
+export type OptionPath =
+  | keyof RootOptions
+  | { [Group in GroupName]: `${Group}.${keyof GroupOptions[Group] & string}` }[GroupName];

@@ -1,0 +1,79 @@
+/**
+ * The one table of a node's metrics: name, kind, how the rows of several threads become one number, and meaning.
+ *
+ * The order fixes each metric's cell in shared memory, so all threads of a process must run the same build (they do).
+ */
+
+export interface MetricRow<Name extends string = string> {
+  readonly name: Name;
+  /** A counter only grows while the process lives; a gauge is a level and goes back to 0 with its thread. */
+  readonly kind: 'counter' | 'gauge';
+  /** How the values of all threads make the node's: added, or the largest (for shares and windows, which do not add up). */
+  readonly total: 'sum' | 'max';
+  readonly doc: string;
+}
+
+function counter<const Name extends string>(name: Name, doc: string) {
+  return { name, kind: 'counter', total: 'sum', doc } as const;
+}
+
+function gauge<const Name extends string>(name: Name, doc: string) {
+  return { name, kind: 'gauge', total: 'sum', doc } as const;
+}
+
+function peakGauge<const Name extends string>(name: Name, doc: string) {
+  return { name, kind: 'gauge', total: 'max', doc } as const;
+}
+
+export const METRICS = [
+  gauge('channels', 'Channels that are open and authenticated.'),
+  counter('channels_accepted', 'Channels that passed authentication.'),
+  counter('channels_closed', 'Authenticated channels that were closed, by either side.'),
+  counter('auth_failed', 'Connections refused at authentication.'),
+  counter('packets_in', 'Packets from clients.'),
+  counter('bytes_in', 'Bytes of packets from clients, headers included.'),
+  counter('pushes', 'Push records written to a ring.'),
+  counter('messages_delivered', 'Messages handed to sockets: each message times its recipients.'),
+  counter('frames_out', 'Socket messages written; a batch of many messages is one per recipient.'),
+  counter('batches', 'Batches flushed to a room, to keys or to all.'),
+  counter('batch_messages', 'Messages in those batches; divided by batches it is the mean batch.'),
+  counter('slow_marked', 'Channels marked slow because the socket took no more.'),
+  counter('slow_recovered', 'Slow channels that drained and were subscribed again.'),
+  counter('slow_closed', 'Slow channels closed after slow.close_after_ms.'),
+  counter('gaps_sent', 'Gaps (op 22) told to channels.'),
+  counter('malformed', 'Packets from clients that were no goim packets.'),
+  counter('oversized', 'Packets from clients above the limit of their operation.'),
+  counter('doorbells', 'Wake-ups sent to other threads.'),
+  counter('ring_full', 'Records refused because the ring was full.'),
+  counter('ring_detached', 'Readers detached because they held a full ring back.'),
+  counter('dead_letters', 'Actor messages nobody could take.'),
+  counter('actor_restarts', 'Actors restarted after a failure.'),
+  counter('listener_errors', "Throws and rejections of the application's listeners."),
+  counter('discarded', 'Errors dropped on purpose (see errors/ignore.ts).'),
+  counter('queue_rejected', 'Pushes refused because the queue was full.'),
+  gauge('queue_messages', 'Pushes waiting in the queue.'),
+  gauge('sessions', 'Sessions held by this node.'),
+  gauge('rooms', 'Rooms with members, counted in every bucket that has some.'),
+  gauge('heap_used_bytes', 'JavaScript heap in use.'),
+  peakGauge(
+    'fanout_duty_ppm',
+    'Share of its time a thread spends on fan-out, in millionths; of a node the busiest thread.',
+  ),
+  peakGauge('merge_window_us', 'Window that pacing has set; of a node the longest.'),
+  counter('bucket_restarts', 'Buckets started again after a crash.'),
+] as const satisfies readonly MetricRow[];
+
+export type MetricName = (typeof METRICS)[number]['name'];
+
+declare const metricBrand: unique symbol;
+/** The cell of a metric inside a thread's row. Only `indexMetrics` makes them. */
+export type Metric = number & { readonly [metricBrand]: 'metric' };
+
+/** The cells of a table's metrics by name. An index instead of the name keeps a hash lookup off the hot path. */
+export function indexMetrics<Name extends string>(metrics: readonly MetricRow<Name>[]): Readonly<Record<Name, Metric>> {
+  const cells = Object.fromEntries(metrics.map((row, index) => [row.name, index]));
+  return Object.freeze(cells) as unknown as Readonly<Record<Name, Metric>>;
+}
+
+/** `METRIC.frames_out` and so on: what ThreadCounters takes. */
+export const METRIC = indexMetrics<MetricName>(METRICS);
