@@ -7,7 +7,7 @@
  *   after the room emptied; a push that returns FULL has left no trace (its offset is not consumed).
  * Hot path: pushRoom(), pushDirect(), pushAll(). No allocation beyond the record; bench/comet/sequencer.bench.ts.
  */
-import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
+import { OUTCOME, type Outcome } from '../errors/index.js';
 import type { Snowflake } from '../id/index.js';
 import { OP, PACKET_HEADER_BYTES, PUSH_SEQ, PUSH_VER, writePacketHeader } from '../protocol/index.js';
 import type { RingWriter } from '../ring/index.js';
@@ -138,7 +138,7 @@ export class Sequencer {
     return OUTCOME.OK;
   }
 
-  /** To single channels. */
+  /** To single channels. TOO_LARGE also where the targets do not fit a record besides the body. */
   pushDirect(targets: DirectTargets, op: number, body: Uint8Array): Outcome {
     if (body.length > this.#options.maxBodyBytes) return OUTCOME.TOO_LARGE;
     let targetBytes = 0;
@@ -173,18 +173,6 @@ export class Sequencer {
     this.#writer.commit(RAW_KIND.ALL_PUSH, mask, INNER_OFFSET + PACKET_HEADER_BYTES + body.length);
     this.#allOffset = offset;
     return OUTCOME.OK;
-  }
-
-  /** Most target bytes that one direct push may carry besides its body. */
-  maxDirectTargets(maxRecordBytes: number): number {
-    const forTargets = maxRecordBytes - INNER_OFFSET - PACKET_HEADER_BYTES - this.#options.maxBodyBytes - 64;
-    if (forTargets < TARGET_GROUP_HEADER_BYTES + TARGET_BYTES) {
-      throw new HalleyError('RING_RECORD_TOO_SMALL', 'a ring record must hold the largest push body and its targets', {
-        maxRecordBytes,
-        maxBodyBytes: this.#options.maxBodyBytes,
-      });
-    }
-    return Math.floor(forTargets / (TARGET_GROUP_HEADER_BYTES + TARGET_BYTES));
   }
 
   #writePush(

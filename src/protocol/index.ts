@@ -116,6 +116,7 @@ export {
   PacketHeader,
   type ParseOutcome,
   parseOutcomeName,
+  readInt32,
   readPacket,
   writePacketHeader,
 } from './packet.js';

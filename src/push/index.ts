@@ -1,9 +1,10 @@
 /**
  * push: the ports where the upper rooms meet. `comet`, `logic` and `job` do not import one another; each implements or
- * calls what stands here, and `main.ts` wires them. No code runs here.
+ * calls what stands here, and `main.ts` wires them. The only code is `probePort`, which every listener asks before it listens.
  *
  *   HTTP API, Redis, actors  --Pusher-->  job (bounded queue)  --CometPort-->  comet (sequencer, buckets)
  *   comet  --SessionStore-->  store (memory or Redis)
+ *   comet  --Authenticator-->  logic (open or jwt)
  *   application module (`--app`)  <--app.port-->  comet
  */
 export {
@@ -24,7 +25,9 @@ export {
   type Server,
   type StateListener,
 } from './app.port.js';
+export type { AuthAccepted, Authenticator, AuthRefused, AuthRequest, AuthVerdict } from './authenticator.port.js';
 export type { ChannelSelector, CometPort, DisconnectAdvice, RoomCount } from './comet.port.js';
+export { probePort } from './probe-port.js';
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget } from './push-command.js';
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';

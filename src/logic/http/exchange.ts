@@ -1,0 +1,132 @@
+/**
+ * exchange: one request and its reply on a uWebSockets.js response. Every call into uWS for a request is here.
+ *
+ * Threads: the thread of the app.
+ * Guarantees: `onAborted` is the first thing done with the response, and after it nothing touches the response again. No
+ * exception leaves a callback into C++: it becomes status 500 and goes to `onDefect`. Exactly one of sent and aborted happens;
+ * `onEnd` is called once then.
+ * Layout of a body: chunks are copied as they come (uWS detaches its buffer on return) and joined at the end. Nothing is
+ * reserved from Content-Length, so a client that announces much and sends little costs what it has sent.
+ *
+ * uWS's own limits, not ours: 431 for a header block above about 16 KiB (and a silent close for more than 99 headers or no Host), 505 for
+ * HTTP/1.0, 400 for a Content-Length that is no number, all with `Connection: close`; an idle or trickling request is aborted
+ * after about 10 s. It answers `Expect: 100-continue` itself. A request that is pipelined in the same segment behind one
+ * whose handler answers later aborts the connection; in a later segment it waits (the socket is paused).
+ */
+import type { HttpResponse } from 'uWebSockets.js';
+import { API_CODE, errorReply, type Reply, STATUS_LINES } from './reply.js';
+
+export interface ExchangeHooks {
+  /** A defect of ours in this request; the client gets status 500. */
+  readonly onDefect: (error: unknown) => void;
+  /** The reply is written, or the client is gone. */
+  readonly onEnd: (aborted: boolean) => void;
+}
+
+/** So much beyond the limit is read and thrown away, so that the client is still listening when the 413 is written. */
+const DISCARD_BYTES = 1024 * 1024;
+
+export const INTERNAL_REPLY = errorReply(500, API_CODE.SERVER_ERROR, 'the server failed to handle the request');
+
+function tooLargeReply(limitBytes: number): Reply {
+  return errorReply(413, API_CODE.TOO_LARGE, `the body is above the limit: limitBytes=${limitBytes}`);
+}
+
+export class Exchange {
+  readonly #res: HttpResponse;
+  readonly #hooks: ExchangeHooks;
+  readonly #withoutBody: boolean;
+  #ended = false;
+  #held = false;
+
+  /** @param withoutBody HEAD: headers and length of the reply, not its bytes */
+  constructor(res: HttpResponse, hooks: ExchangeHooks, withoutBody: boolean) {
+    // First, before anything that could throw: a response without it terminates the process.
+    res.onAborted(() => this.#end(true));
+    this.#res = res;
+    this.#hooks = hooks;
+    this.#withoutBody = withoutBody;
+  }
+
+  /** True once the reply is written or the client is gone. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Run `work`; a throw becomes status 500. */
+  guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Report a defect and answer 500 if nothing was answered yet. */
+  fail(error: unknown): void {
+    this.#hooks.onDefect(error);
+    this.send(INTERNAL_REPLY);
+  }
+
+  /**
+   * Read the whole body, then call `done` once; a body above the limit is answered here, an aborted one is forgotten.
+   * @param announcedBytes of Content-Length, 0 where the client sent none
+   * @param done gets bytes that nobody else holds
+   */
+  readBody(announcedBytes: number, limitBytes: number, done: (body: Uint8Array) => void): void {
+    if (announcedBytes > limitBytes + DISCARD_BYTES) {
+      this.send(tooLargeReply(limitBytes), true);
+      return;
+    }
+    let chunks: Uint8Array[] = [];
+    let sizeBytes = 0;
+    this.#res.onData((chunk, isLast) =>
+      this.guard(() => {
+        if (this.#ended) return;
+        sizeBytes += chunk.byteLength;
+        if (sizeBytes > limitBytes) {
+          chunks = [];
+          if (isLast) this.send(tooLargeReply(limitBytes));
+          else if (sizeBytes > limitBytes + DISCARD_BYTES) this.send(tooLargeReply(limitBytes), true);
+          return;
+        }
+        if (chunk.byteLength > 0) chunks.push(new Uint8Array(chunk.slice(0)));
+        if (isLast) done(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, sizeBytes));
+      }),
+    );
+  }
+
+  /** The reply will come later: read no further request from this socket until then. */
+  hold(): void {
+    if (this.#ended || this.#held) return;
+    this.#held = true;
+    this.#res.pause();
+  }
+
+  /** Write the reply in one go. Does nothing when the client is gone or was answered. */
+  send(reply: Reply, closeConnection = false): void {
+    if (this.#ended) return;
+    const res = this.#res;
+    res.cork(() => {
+      if (this.#held) res.resume();
+      res.writeStatus(STATUS_LINES[reply.status] ?? String(reply.status));
+      if (reply.contentType !== '') res.writeHeader('Content-Type', reply.contentType);
+      res.writeHeader('X-Content-Type-Options', 'nosniff');
+      for (const [name, value] of reply.headers ?? []) res.writeHeader(name, value);
+      if (reply.status === 204 || reply.status === 304) res.endWithoutBody(undefined, closeConnection);
+      else if (this.#withoutBody) {
+        // endWithoutBody(length) would wait for the bytes and close the connection; without it uWS writes no length at all.
+        const bytes = typeof reply.body === 'string' ? Buffer.byteLength(reply.body) : reply.body.byteLength;
+        res.writeHeader('Content-Length', String(bytes));
+        res.endWithoutBody(undefined, closeConnection);
+      } else res.end(reply.body, closeConnection);
+    });
+    this.#end(false);
+  }
+
+  #end(aborted: boolean): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#hooks.onEnd(aborted);
+  }
+}

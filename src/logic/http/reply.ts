@@ -1,0 +1,103 @@
+/**
+ * reply: what a route answers, as plain data. Writing it to the socket is `exchange.ts`'s work.
+ *
+ * Every answer of the API is goim's envelope `{code, message, data?}`; `data` is absent where a route has none. goim answers
+ * HTTP status 200 to everything it handled, with the outcome in `code`; its parameter failures are status 400 with text/plain
+ * around the same JSON (gin sets the type before goim writes). goim's clients look at `code`, so this is kept to the byte.
+ */
+import type { PushOutcome } from '../../push/index.js';
+
+export interface Reply {
+  readonly status: number;
+  /** Empty: no Content-Type header. */
+  readonly contentType: string;
+  readonly body: string | Uint8Array;
+  readonly headers?: readonly (readonly [name: string, value: string])[];
+}
+
+/** Codes of the envelope: goim's three, and the negative HTTP status for what goim does not know. Fixed for ever. */
+export const API_CODE = {
+  OK: 0,
+  BAD_REQUEST: -400,
+  UNAUTHORIZED: -401,
+  FORBIDDEN: -403,
+  METHOD_NOT_ALLOWED: -405,
+  TOO_LARGE: -413,
+  UNSUPPORTED_TYPE: -415,
+  SERVER_ERROR: -500,
+  UNAVAILABLE: -503,
+  TIMEOUT: -504,
+} as const;
+export type ApiCode = (typeof API_CODE)[keyof typeof API_CODE];
+
+export const JSON_TYPE = 'application/json; charset=utf-8';
+export const TEXT_TYPE = 'text/plain; charset=utf-8';
+
+/** Reason phrases of the statuses in use. */
+export const STATUS_LINES: Readonly<Record<number, string>> = {
+  200: '200 OK',
+  204: '204 No Content',
+  301: '301 Moved Permanently',
+  304: '304 Not Modified',
+  307: '307 Temporary Redirect',
+  400: '400 Bad Request',
+  401: '401 Unauthorized',
+  403: '403 Forbidden',
+  404: '404 Not Found',
+  405: '405 Method Not Allowed',
+  413: '413 Content Too Large',
+  415: '415 Unsupported Media Type',
+  500: '500 Internal Server Error',
+  503: '503 Service Unavailable',
+  504: '504 Gateway Timeout',
+};
+
+/** The answer to a push that was accepted. One object: a push route allocates nothing for it. */
+export const OK_REPLY: Reply = { status: 200, contentType: JSON_TYPE, body: '{"code":0,"message":""}' };
+
+/** `data` must be JSON values; undefined leaves it out. */
+export function dataReply(data: unknown): Reply {
+  return { status: 200, contentType: JSON_TYPE, body: JSON.stringify({ code: API_CODE.OK, message: '', data }) };
+}
+
+/** JSON without the envelope, for `/health` and `/ready`, which load balancers read. */
+export function bareReply(status: number, value: unknown): Reply {
+  return { status, contentType: JSON_TYPE, body: JSON.stringify(value) };
+}
+
+export function errorReply(status: number, code: ApiCode, message: string, headers: Reply['headers'] = []): Reply {
+  return { status, contentType: JSON_TYPE, body: JSON.stringify({ code, message }), headers };
+}
+
+/** gin's answer to parameters that do not bind: goim's envelope under text/plain. */
+export function bindingReply(message: string): Reply {
+  return { status: 400, contentType: TEXT_TYPE, body: JSON.stringify({ code: API_CODE.BAD_REQUEST, message }) };
+}
+
+/** gin's answer to an unknown path or a wrong method. */
+export const NOT_FOUND_REPLY: Reply = { status: 404, contentType: 'text/plain', body: '404 page not found' };
+
+/** Code and message per outcome of a push, for a reply or one row of a batch. */
+export function pushResult(outcome: PushOutcome): { readonly code: ApiCode; readonly message: string } {
+  switch (outcome) {
+    case 'ok':
+      return { code: API_CODE.OK, message: '' };
+    case 'full':
+      return {
+        code: API_CODE.UNAVAILABLE,
+        message: 'the push queue is full and nobody got the message, try again later',
+      };
+    case 'too_large':
+      return { code: API_CODE.TOO_LARGE, message: 'the message is larger than this node delivers, nobody got it' };
+    case 'closed':
+      return { code: API_CODE.UNAVAILABLE, message: 'the node is shutting down and nobody got the message' };
+  }
+}
+
+const RETRY_SOON: Reply['headers'] = [['Retry-After', '1']];
+
+export function pushReply(outcome: PushOutcome): Reply {
+  if (outcome === 'ok') return OK_REPLY;
+  const { code, message } = pushResult(outcome);
+  return outcome === 'too_large' ? errorReply(413, code, message) : errorReply(503, code, message, RETRY_SOON);
+}

@@ -1,0 +1,47 @@
+/**
+ * probe-port: is this port free for one owner? uWebSockets.js listens with SO_REUSEPORT, so a second process that takes the
+ * same port does not fail: the kernel splits the clients between the two (measured, DESIGN section 3). `node:net` listens
+ * without it, so a short exclusive listen finds every other owner, Halley or not.
+ *
+ * Threads: control thread, at start-up, before any bucket listens.
+ * Guarantees: the port was free at the moment of the answer. Between the answer and the caller's own listen another process
+ * may take it; a caller with a single listener closes that gap with uWS's LIBUS_LISTEN_EXCLUSIVE_PORT.
+ */
+import { createServer } from 'node:net';
+import { HalleyError } from '../errors/index.js';
+
+/** Why a listen failed, as an error that names the option to change. */
+function refused(host: string, port: number, optionName: string, cause: NodeJS.ErrnoException): HalleyError {
+  const details = { option: optionName, host, port };
+  switch (cause.code) {
+    case 'EADDRINUSE':
+      return new HalleyError('PORT_TAKEN', 'another process listens here, choose another port', details, cause);
+    case 'EACCES':
+      return new HalleyError('PORT_FORBIDDEN', 'this user may not listen on this port', details, cause);
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EINVAL':
+      return new HalleyError('HOST_UNKNOWN', 'the host is not an address of this machine', details, cause);
+    default:
+      return new HalleyError('LISTEN_FAILED', 'cannot listen here', { ...details, errno: cause.code }, cause);
+  }
+}
+
+/**
+ * @param port 0 to 65535; 0: let the kernel choose a free one
+ * @param optionName name of the option that holds the port, for the error, for example `http-port`
+ * @returns the port, never 0
+ * @throws HalleyError PORT_TAKEN, PORT_FORBIDDEN, HOST_UNKNOWN or LISTEN_FAILED
+ */
+export function probePort(host: string, port: number, optionName: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => reject(refused(host, port, optionName, error)));
+    server.listen({ host, port, exclusive: true }, () => {
+      const address = server.address();
+      const realPort = address !== null && typeof address === 'object' ? address.port : port;
+      server.close((error) => (error === undefined ? resolve(realPort) : reject(error)));
+    });
+  });
+}
