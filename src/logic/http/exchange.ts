@@ -16,9 +16,10 @@
 import type { HttpResponse } from 'uWebSockets.js';
 import { API_CODE, errorReply, type Reply, STATUS_LINES } from './reply.js';
 
+/** One object for all exchanges of a server. Neither may throw. */
 export interface ExchangeHooks {
-  /** A defect of ours in this request; the client gets status 500. */
-  readonly onDefect: (error: unknown) => void;
+  /** A defect of ours; the client gets status 500. `where` is method and path. */
+  readonly onDefect: (error: unknown, where: string) => void;
   /** The reply is written, or the client is gone. */
   readonly onEnd: (aborted: boolean) => void;
 }
@@ -35,17 +36,22 @@ function tooLargeReply(limitBytes: number): Reply {
 export class Exchange {
   readonly #res: HttpResponse;
   readonly #hooks: ExchangeHooks;
-  readonly #withoutBody: boolean;
+  #where = '';
+  #withoutBody = false;
   #ended = false;
   #held = false;
 
-  /** @param withoutBody HEAD: headers and length of the reply, not its bytes */
-  constructor(res: HttpResponse, hooks: ExchangeHooks, withoutBody: boolean) {
+  constructor(res: HttpResponse, hooks: ExchangeHooks) {
     // First, before anything that could throw: a response without it terminates the process.
     res.onAborted(() => this.#end(true));
     this.#res = res;
     this.#hooks = hooks;
-    this.#withoutBody = withoutBody;
+  }
+
+  /** Say what was asked. HEAD gets the headers and the length of the reply, not its bytes. */
+  identify(method: string, path: string): void {
+    this.#where = `${method} ${path}`;
+    this.#withoutBody = method === 'HEAD';
   }
 
   /** True once the reply is written or the client is gone. */
@@ -62,10 +68,16 @@ export class Exchange {
     }
   }
 
-  /** Report a defect and answer 500 if nothing was answered yet. */
+  /** Report a defect and answer 500 if nothing was answered yet; where even that fails, close the connection. */
   fail(error: unknown): void {
-    this.#hooks.onDefect(error);
-    this.send(INTERNAL_REPLY);
+    this.#hooks.onDefect(error, this.#where);
+    try {
+      this.send(INTERNAL_REPLY);
+    } catch (sendError) {
+      this.#hooks.onDefect(sendError, this.#where);
+      // Ends the exchange through onAborted.
+      if (!this.#ended) this.#res.close();
+    }
   }
 
   /**
