@@ -29,10 +29,7 @@ const program = new Command('halley')
   .version(packageVersion())
   .showHelpAfterError('(halley --help shows what there is)');
 
-program.addOption(new Option('--config <file>', 'TOML file with options'));
-for (const { flag, placeholder, doc } of flagRows()) {
-  program.addOption(new Option(`--${flag} <${placeholder.replace(/[<>]/g, '')}>`, doc));
-}
+for (const { flag, placeholder, doc } of flagRows()) program.addOption(new Option(`${flag} ${placeholder}`, doc));
 program
   .addHelpText('after', '\nEvery option has a HALLEY_* variable and a TOML key: halley config explain')
   .action(async () => {
@@ -55,8 +52,8 @@ program
   .action(() => {
     const words = process.argv.slice(process.argv.indexOf('config') + 1);
     process.exitCode = runConfigCommand(words, process.env, {
-      out,
-      err,
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
       readFile: (path) => readFileSync(path, 'utf8'),
     });
   });

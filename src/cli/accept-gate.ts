@@ -24,8 +24,7 @@ export function setAcceptGates(
   const up = channelCounts.filter((count) => count !== undefined);
   const mean = up.reduce((sum, count) => sum + count, 0) / Math.max(1, up.length);
   for (const [thread, count] of channelCounts.entries()) {
-    const closed =
-      up.length > 1 && count !== undefined && count > mean * aboveMeanRatio && count - mean > SMALL_COUNT;
+    const closed = up.length > 1 && count !== undefined && count > mean * aboveMeanRatio && count - mean > SMALL_COUNT;
     // Pairs with the load in the bucket's tick.
     Atomics.store(gates, thread, closed ? 1 : 0);
   }

@@ -25,7 +25,9 @@ export async function startThread(context: ThreadContext): Promise<void> {
     ids: new Snowflake(memory.ids, context.threadIndex),
     counters: new ThreadCounters(memory.counters, context.threadIndex),
     roomCounts: new RoomCounts(memory.roomCounts, context.threadCount),
-    authenticator: createAuthenticator(auth.mode === 'jwt' ? { mode: 'jwt', secret: auth.jwtSecret } : { mode: 'open' }),
+    authenticator: createAuthenticator(
+      auth.mode === 'jwt' ? { mode: 'jwt', secret: auth.jwtSecret } : { mode: 'open' },
+    ),
     log: log.logger,
     acceptGate: new Int32Array(memory.acceptGate),
     allEpoch,

@@ -7,7 +7,7 @@
  */
 import { resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ActorSystem, allocateThreadMemory, ThreadPool, ThreadRuntime } from '../actor/index.js';
+import { ThreadPool } from '../actor/index.js';
 import { systemClock } from '../clock/index.js';
 import { allocateRoomCounts, type BucketData, CometControl, RoomCounts, Sequencer } from '../comet/index.js';
 import type { Config } from '../config/index.js';
@@ -19,6 +19,7 @@ import { type NotReadyReason, probePort, type ReadinessProbe } from '../push/ind
 import { MemorySessions } from '../store/index.js';
 import {
   allocateCounters,
+  clearGauges,
   type Logger,
   METRIC,
   METRICS,
@@ -70,6 +71,7 @@ export class HalleyNode implements ReadinessProbe {
   #idMemory: SharedArrayBuffer | undefined;
   #comet: CometControl | undefined;
   #stopping = false;
+  #hasStuckBucket = false;
 
   constructor(config: Config, bucketCountDefault: number, hooks: NodeHooks) {
     this.#config = config.buckets > 0 ? config : { ...config, buckets: bucketCountDefault };
@@ -128,22 +130,38 @@ export class HalleyNode implements ReadinessProbe {
     const counters = new ThreadCounters(countersMemory, 0);
     const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
     const acceptGate = allocateAcceptGate(threadCount);
-    const memory = allocateThreadMemory({
-      threadCount,
+    const allEpoch = Date.now();
+    const pool = new ThreadPool({
+      workerCount: config.buckets,
+      module: new URL('./bucket-thread.js', import.meta.url).href,
+      workerData: {
+        options: bucketOptionsOf(config, wsPort, this.#appUrl()),
+        memory: { counters: countersMemory, roomCounts: roomCountsMemory, ids: idMemory, acceptGate },
+        allEpoch,
+      } satisfies BucketData,
       ringCapacityBytes: config.ring.bucket_bytes,
       controlRingCapacityBytes: config.ring.control_bytes,
       maxRecordBytes: config.ring.max_record_bytes,
+      stallMs: config.ring.stall_ms,
+      maxCrashesPerMinute: config.bucket.max_crashes_per_minute,
+      ...(config.bucket.heap_mb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: config.bucket.heap_mb } }),
+      system: {
+        onFailure: (failure) => this.#log.error({ ...failure }, 'an actor failed'),
+        onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),
+      },
+      onError: (error, where) => this.#log.error({ err: error, where }, 'a record could not be handled'),
+      onThreadReady: (thread) => comet.bucketReady(thread),
+      onThreadLost: (thread, incarnation, reason) => {
+        comet.bucketLost(thread);
+        clearGauges(countersMemory, thread);
+        counters.add(METRIC.bucket_restarts, 1);
+        this.#log.error({ bucket: thread, incarnation, reason }, 'a bucket died; its channels are gone');
+      },
+      onThreadDown: (thread, reason) =>
+        this.#log.fatal({ bucket: thread, reason }, 'a bucket crashed too often and stays down'),
     });
-    const runtime = new ThreadRuntime(memory, 0, (error, where) =>
-      this.#log.error({ err: error, where }, 'a record could not be handled'),
-    );
-    const system = new ActorSystem(memory, runtime, {
-      onFailure: (failure) => this.#log.error({ ...failure }, 'an actor failed'),
-      onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),
-    });
-    this.#closers.push(() => runtime.close());
+    const { runtime, system } = pool;
 
-    const allEpoch = Date.now();
     const sequencer = new Sequencer(runtime.writer, new Snowflake(idMemory, 0), {
       roomCapacity: config.limits.rooms,
       firstEpoch: allEpoch,
@@ -172,40 +190,18 @@ export class HalleyNode implements ReadinessProbe {
     this.#closers.push(() => job.close());
     comet.connect({ pusher: job, onShutdown: this.#hooks.onShutdownRequest });
 
-    const data: BucketData = {
-      options: bucketOptionsOf(config, wsPort, this.#appUrl()),
-      memory: { counters: countersMemory, roomCounts: roomCountsMemory, ids: idMemory, acceptGate },
-      allEpoch,
-    };
-    const pool = new ThreadPool({
-      memory,
-      runtime,
-      system,
-      threadMain: new URL('./bucket-thread.js', import.meta.url),
-      workerData: data,
-      heapMb: config.bucket.heap_mb,
-      maxCrashesPerMinute: config.bucket.max_crashes_per_minute,
-      stallMs: config.ring.stall_ms,
-      onThreadReady: (thread) => comet.bucketReady(thread),
-      onThreadLost: (thread, incarnation, reason) => {
-        comet.bucketLost(thread);
-        counters.add(METRIC.bucket_restarts, 1);
-        this.#log.error({ bucket: thread, incarnation, err: reason }, 'a bucket died; its channels are gone');
-      },
-      onThreadDown: (thread) => this.#log.fatal({ bucket: thread }, 'a bucket crashed too often and stays down'),
-    });
     this.#pool = pool;
-    await pool.start();
+    await pool.launch();
 
+    const channelsOf = (state: string, thread: number): number | undefined =>
+      state === 'ready' ? readThread(countersMemory, thread).channels : undefined;
     const housekeeping = setInterval(() => {
       const gauges = job.gauges();
       counters.set(METRIC.queue_messages, gauges.queuedCount);
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
       setAcceptGates(
         acceptGate,
-        pool
-          .status()
-          .map(({ ready, thread }) => (ready ? readThread(countersMemory, thread).channels : undefined)),
+        [undefined, ...pool.status().threads.map(({ state, thread }) => channelsOf(state, thread))],
         config.bucket.accept_above_mean_ratio,
       );
     }, HOUSEKEEPING_MS);
@@ -245,8 +241,10 @@ export class HalleyNode implements ReadinessProbe {
   notReady(): readonly NotReadyReason[] {
     const reasons: NotReadyReason[] = [];
     if (this.#stopping) reasons.push({ reason: 'stopping', detail: 'the node is shutting down' });
-    for (const { thread, ready, state } of this.#pool?.status() ?? []) {
-      if (!ready) reasons.push({ reason: 'bucket_not_ready', detail: `bucket ${thread} is ${state}` });
+    for (const { thread, state, lastReason } of this.#pool?.status().threads ?? []) {
+      if (state === 'ready') continue;
+      const died = lastReason === '' ? '' : `; it last died of: ${lastReason.split('\n')[0]}`;
+      reasons.push({ reason: `bucket_${state}`, detail: `bucket ${thread} is ${state}${died}` });
     }
     if (this.#idMemory !== undefined && issueLimitMs(this.#idMemory) <= Date.now()) {
       reasons.push({ reason: 'ids_stopped', detail: 'the high-water mark could not be renewed; no ids are issued' });
@@ -260,16 +258,30 @@ export class HalleyNode implements ReadinessProbe {
     this.#stopping = true;
     const { timeout_ms: timeoutMs } = this.#config.shutdown;
     const drained = (await this.#job?.drain(timeoutMs * QUEUE_DRAIN_RATIO)) ?? true;
-    const stopped = (await this.#pool?.stop(timeoutMs * (1 - QUEUE_DRAIN_RATIO))) ?? true;
-    this.#pool = undefined;
+    const stopped = await this.#stopPool(timeoutMs * (1 - QUEUE_DRAIN_RATIO));
     await this.#closeAll();
     return drained && stopped;
   }
 
+  /** False: a bucket did not stop in time. */
+  async #stopPool(timeoutMs: number): Promise<boolean> {
+    const pool = this.#pool;
+    this.#pool = undefined;
+    if (pool === undefined) return true;
+    const { stuck } = await pool.stop(timeoutMs);
+    if (stuck.length > 0) this.#log.error({ buckets: stuck }, 'buckets did not stop in time');
+    this.#hasStuckBucket = stuck.length > 0;
+    return stuck.length === 0;
+  }
+
+  /** A bucket spins: process.exit() would abort while it holds sockets; only a signal ends the process then. */
+  get hasStuckBucket(): boolean {
+    return this.#hasStuckBucket;
+  }
+
   async #closeAll(): Promise<void> {
     this.#http?.close();
-    await this.#pool?.stop(this.#config.shutdown.timeout_ms);
-    this.#pool = undefined;
+    await this.#stopPool(this.#config.shutdown.timeout_ms);
     for (const close of this.#closers.splice(0).reverse()) await close();
   }
 

@@ -13,7 +13,12 @@ export async function nextNodeEpoch(dataDir: string): Promise<number> {
   try {
     await mkdir(dataDir, { recursive: true });
   } catch (error) {
-    throw new HalleyError('DATA_DIR_UNUSABLE', 'the data directory must be writable (option data_dir)', { dataDir }, error);
+    throw new HalleyError(
+      'DATA_DIR_UNUSABLE',
+      'the data directory must be writable (option data_dir)',
+      { dataDir },
+      error,
+    );
   }
   const previous = await readCounter(path);
   const epoch = previous + 1;
@@ -28,7 +33,12 @@ export async function nextNodeEpoch(dataDir: string): Promise<number> {
     }
     await rename(temporary, path);
   } catch (error) {
-    throw new HalleyError('DATA_DIR_UNUSABLE', 'the data directory must be writable (option data_dir)', { dataDir }, error);
+    throw new HalleyError(
+      'DATA_DIR_UNUSABLE',
+      'the data directory must be writable (option data_dir)',
+      { dataDir },
+      error,
+    );
   }
   return epoch;
 }

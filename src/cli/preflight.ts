@@ -52,9 +52,13 @@ export function checkPlatform(platform: Platform): void {
   }
   if (platform.platform !== 'linux') return;
   if (glibc === undefined) {
-    throw new HalleyError('NO_GLIBC', 'uWebSockets.js is built for glibc; use a glibc image such as node:20-bookworm-slim', {
-      platform: platform.platform,
-    });
+    throw new HalleyError(
+      'NO_GLIBC',
+      'uWebSockets.js is built for glibc; use a glibc image such as node:20-bookworm-slim',
+      {
+        platform: platform.platform,
+      },
+    );
   }
   const minGlibc = MIN_GLIBC_BY_MODULES[modules];
   if (minGlibc !== undefined && !atLeast(glibc, minGlibc)) {

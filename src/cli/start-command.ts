@@ -51,11 +51,14 @@ export async function runStartCommand(
     );
     io.out(`  WebSocket  ${addresses.wsUrl}`);
     io.out(`  HTTP API   ${addresses.httpUrl}  (open it in a browser)`);
-    if (config.auth.mode === 'open') io.out('  auth.mode = "open": every mid is believed; reachable from this machine only');
+    if (config.auth.mode === 'open')
+      io.out('  auth.mode = "open": every mid is believed; reachable from this machine only');
     const reason = await stopRequested;
     io.out(`halley is stopping (${reason})`);
     const clean = await node.stop();
     io.out(clean ? 'halley has stopped' : 'halley has stopped; what was left after shutdown.timeout_ms was cut off');
+    // With a bucket that spins, process.exit() would abort the process in the middle of its sockets: only a signal ends it.
+    if (node.hasStuckBucket) process.kill(process.pid, 'SIGKILL');
     return clean ? EXIT.OK : EXIT.TIMED_OUT;
   } catch (error) {
     io.err(error instanceof HalleyError ? `halley: ${error.message} [${error.code}]` : `halley: ${String(error)}`);
