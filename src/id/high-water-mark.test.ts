@@ -1,3 +1,4 @@
+import { existsSync, renameSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -220,6 +221,19 @@ describe('a high-water mark shared by two processes', () => {
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') expect(outcome.reason).toEqual(code('ID_MARK_IN_USE'));
     }
+  });
+
+  test('fails one whose first line is replaced before it has settled', async () => {
+    const memory = newMemory();
+    const opening = HighWaterMark.open({ directory, memory, clock: new ManualClock(NOW_MS) });
+    const refused = expect(opening).rejects.toThrow(code('ID_MARK_IN_USE'));
+    const other = join(directory, 'other');
+    await writeMark(other, { markMs: NOW_MS + 3_000, owner: '00000000000000aa' }, () => {});
+    // The turn in which the line appears is over before the opening can go on.
+    while (!existsSync(path())) await new Promise((resolve) => setImmediate(resolve));
+    renameSync(join(other, 'id.mark'), path());
+    await refused;
+    expect(issueLimitMs(memory)).toBe(Number.NEGATIVE_INFINITY);
   });
 
   test('stops the ids of one that was frozen until the other had taken over', async () => {

@@ -97,8 +97,8 @@ export function issueLimitMs(memory: SharedArrayBuffer): number {
 }
 
 /**
- * The latest millisecond (wall clock) that any slot has drawn in, or the one before its floor, or the id epoch. It may lie ahead of the
- * wall clock after that was stepped back. A slot that draws meanwhile may be past it.
+ * The latest millisecond (wall clock) that any slot has drawn in, or the one before its floor, or the id epoch. It may
+ * lie ahead of the wall clock after that was stepped back. A slot that draws meanwhile may be past it.
  */
 export function highestIssuedMs(memory: SharedArrayBuffer): number {
   const words = requireSnowflakeMemory(memory);

@@ -2,4 +2,4 @@ import { vi } from 'vitest';
 import { snowflakeThreadSuite } from './snowflake-threads.contract.js';
 
 vi.setConfig({ testTimeout: 300_000 });
-snowflakeThreadSuite({ drawsPerThread: 10_000_000, killCount: 200 });
+snowflakeThreadSuite({ drawsPerThread: 10_000_000, killCount: 100 });
