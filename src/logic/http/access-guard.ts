@@ -64,11 +64,12 @@ export class AccessGuard {
    * 127.0.0.1 (DNS rebinding) agrees with itself, so there the name must be a loopback one.
    */
   #isOwnOrigin({ origin, host }: AccessHeaders): boolean {
-    if (!URL.canParse(origin) || !URL.canParse(`http://${host}`)) return false;
+    if (!URL.canParse(origin)) return false;
     const page = new URL(origin);
-    // A TLS proxy in front makes the page https while the port it forwards to is plain: compare host and port as written.
-    const own = new URL(`${page.protocol}//${host}`);
-    if (page.host === '' || page.host !== own.host) return false;
+    if (page.protocol !== 'http:' && page.protocol !== 'https:') return false;
+    // Behind a TLS proxy the page is https and we are not: the same scheme on both sides leaves host and port to compare.
+    const own = `${page.protocol}//${host}`;
+    if (!URL.canParse(own) || new URL(own).host !== page.host) return false;
     return !this.#isLoopback || isLoopback(page.hostname.replace(/^\[(.*)\]$/, '$1'));
   }
 }

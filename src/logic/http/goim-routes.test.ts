@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ApiHarness } from './fixtures/api-harness.js';
+import { ApiHarness, NODE } from './fixtures/api-harness.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const TEXT_TYPE = 'text/plain; charset=utf-8';
@@ -188,7 +188,6 @@ describe("goim's node routes", () => {
   });
 
   it('leaves zero members out and falls back to the domain', async () => {
-    const { NODE } = await import('./fixtures/api-harness.js');
     const bare = await new ApiHarness({
       node: { ...NODE, addrs: [], wssPort: 0, backoff: { ...NODE.backoff, jitterRatio: 0 } },
     }).start();
