@@ -123,7 +123,7 @@ export function readPacket(
   const availableBytes = endOffset - offset;
   if (availableBytes < PACKET_HEADER_BYTES) return framing === FRAMING.STREAM ? PARSE.NEED_MORE : PARSE.BAD_LENGTH;
   const declaredBytes = readInt32(bytes, offset + PACKET_LENGTH_OFFSET);
-  const packetBytes = declaredBytes < PACKET_HEADER_BYTES ? PACKET_HEADER_BYTES : declaredBytes;
+  const packetBytes = Math.max(declaredBytes, PACKET_HEADER_BYTES);
   out.packetBytes = packetBytes;
   out.ver = readInt16(bytes, offset + VER_OFFSET);
   out.op = readInt32(bytes, offset + OP_OFFSET);
