@@ -129,7 +129,10 @@ describe('an op-26 batch', () => {
       const wholeAt = new Set([body.length]);
       let endOffset = batch26HeaderBytes(encodeUtf8(vector.room).length) - 16;
       wholeAt.add(endOffset);
-      for (const { packet } of vector.messages) wholeAt.add((endOffset += BATCH26_ID_BYTES + packet.length));
+      for (const { packet } of vector.messages) {
+        endOffset += BATCH26_ID_BYTES + packet.length;
+        wholeAt.add(endOffset);
+      }
       for (let cut = 0; cut <= body.length; cut++) {
         expect(decodeBatch26(body.slice(0, cut)).ok, `cut at ${cut}`).toBe(wholeAt.has(cut));
       }
