@@ -91,7 +91,7 @@ describe.each(CODECS)('control bodies in %s', (codec) => {
     expect(list(['a', 'b', 'c'])).toBe('the body must hold at most 2 room ids: count=3');
     const replies = (value: unknown) => say((bytes) => decodeRoomReplies(codec, bytes), value);
     expect(replies([{ room: 'a' }, { room: 'b', error: { code: 'x' } }])).toMatch(/^\[1\]\.error\.code must be/);
-    expect(replies([null])).toBe('[0] must be an object: body=null');
+    expect(replies([null])).toBe('[0] must be an object: [0]=null');
     const disconnect = (value: unknown) => say((bytes) => decodeDisconnect(codec, bytes), value);
     expect(disconnect({ code: 3000, reason: 'x', reconnect: 1 })).toBe('reconnect must be true or false: reconnect=1');
     expect(disconnect({ code: 3000, reason: 'x', reconnect: true, nodes: [7] })).toMatch(

@@ -55,7 +55,7 @@ describe.each(CODECS)('IM envelopes in %s', (codec) => {
       /^the body must be an object: body="send"$/,
       /^a body must be at most 50 bytes: bytes=/,
       /^a response must have result or error, not both$/,
-      /^error must be an object: body="no"$/,
+      /^error must be an object: error="no"$/,
       /^event must be one of message, receipt, recall, presence, conversation: event="typing"$/,
       /^to must be an integer from 0 to 9007199254740991: to=-1$/,
       /^timeline must be a non-empty string: timeline=nothing$/,

@@ -161,7 +161,7 @@ describe('a list of push envelopes', () => {
     expect(result.ok && result.value.map(({ op }) => op)).toEqual([1000, 1001]);
     expect(parse([])).toEqual({ ok: true, value: [] });
     expect(parse([good, { ...good, op: 0 }])).toEqual({ ok: false, error: '[1].op must not be 0: [1].op=0' });
-    expect(parse([good, 5])).toEqual({ ok: false, error: '[1] must be an object: body=5' });
+    expect(parse([good, 5])).toEqual({ ok: false, error: '[1] must be an object: [1]=5' });
     expect(parse([good, { ...good, all: true }])).toMatchObject({
       error: expect.stringMatching(/^\[1\]\.target must be/),
     });
