@@ -167,7 +167,7 @@ export class KeyedActors {
   /** End what the placement gives to others, once per change of it. The runtime calls it every turn and heartbeat. */
   rebalance(): void {
     const generation = this.#states.placementGeneration();
-    if (generation !== this.#generation) {
+    if (generation !== this.#generation && (generation & 1) === 0) {
       this.#generation = generation;
       for (const type of this.#types.values()) {
         for (const [key, cell] of [...type.cells]) {

@@ -103,8 +103,12 @@ export class ThreadStates {
     return Atomics.load(this.#words, this.#at(thread, REQUEST_WORD)) === 1;
   }
 
-  /** Control thread only. The mask is stored before the generation: who sees the new generation sees the new mask. */
+  /**
+   * Control thread only. The generation is odd while the mask changes: whoever sees the new mask sees an odd generation or
+   * the new one, and waits (othersSettled); nobody settles an odd one.
+   */
   publishPlacement(mask: number): void {
+    Atomics.add(this.#words, GENERATION_WORD, 1);
     Atomics.store(this.#words, MASK_WORD, mask);
     Atomics.add(this.#words, GENERATION_WORD, 1);
   }
@@ -122,12 +126,15 @@ export class ThreadStates {
     Atomics.store(this.#words, this.#at(thread, SETTLED_WORD), generation);
   }
 
-  /** True once every reachable thread of the placement mask but `exceptThread` has settled the current generation. */
+  /**
+   * True once every reachable thread but `exceptThread` has settled the current generation. Those outside the mask count
+   * as well: they may just have left it, and still be persisting.
+   */
   othersSettled(exceptThread: number): boolean {
     const generation = this.placementGeneration();
-    const mask = this.placementMask();
+    if ((generation & 1) === 1) return false;
     for (let thread = 0; thread < this.threadCount; thread++) {
-      if (thread === exceptThread || (mask & (1 << thread)) === 0 || !this.isReachable(thread)) continue;
+      if (thread === exceptThread || !this.isReachable(thread)) continue;
       if (Atomics.load(this.#words, this.#at(thread, SETTLED_WORD)) < generation) return false;
     }
     return true;
