@@ -6,9 +6,9 @@ import { OUTCOME } from '../errors/index.js';
 import { Actor, type ActorContext } from './actor.js';
 import type { ActorRef } from './actor-ref.js';
 import { ACTORS_MODULE, Faulty } from './fixtures/actors.js';
+import { deferred } from './fixtures/deferred.js';
 import { eventually } from './fixtures/eventually.js';
 import { type InProcessNode, type InProcessThread, startInProcessNode } from './fixtures/in-process-node.js';
-import { deferred } from './fixtures/deferred.js';
 
 let node: InProcessNode | undefined;
 afterEach(() => {
@@ -58,7 +58,9 @@ describe('tell', () => {
     await eventually(() => one!.system.stats().types['Collector']?.received === 4_000, 'all received');
     const seen = (await target.ask('all', IN_MS)) as number[];
     expect(seen.filter((value) => value < 10_000)).toEqual(Array.from({ length: 2_000 }, (_, index) => index));
-    expect(seen.filter((value) => value >= 10_000)).toEqual(Array.from({ length: 2_000 }, (_, index) => 10_000 + index));
+    expect(seen.filter((value) => value >= 10_000)).toEqual(
+      Array.from({ length: 2_000 }, (_, index) => 10_000 + index),
+    );
     expect(two!.errors).toEqual([]);
   });
 
@@ -277,7 +279,11 @@ describe('mailbox overflow', () => {
   }
 
   test('reject keeps the first and says FULL', async () => {
-    expect(await overflow('reject')).toEqual([[0, 0, 0, 1, 1], [1, 2, 3], ['mailbox-full 4', 'mailbox-full 5']]);
+    expect(await overflow('reject')).toEqual([
+      [0, 0, 0, 1, 1],
+      [1, 2, 3],
+      ['mailbox-full 4', 'mailbox-full 5'],
+    ]);
   });
 
   test('drop-oldest keeps the last', async () => {

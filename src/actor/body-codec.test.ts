@@ -9,7 +9,13 @@ import { allocateShapeTable, MAX_SHAPES, ShapeTable } from './shape-table.js';
 
 const PORT: RefPort = { tellTo: () => 0, askTo: () => Promise.resolve() };
 
-function pair(): { shapes: SharedArrayBuffer[]; writer: BodyCodec; reader: BodyCodec; bytes: Uint8Array; source: Buffer } {
+function pair(): {
+  shapes: SharedArrayBuffer[];
+  writer: BodyCodec;
+  reader: BodyCodec;
+  bytes: Uint8Array;
+  source: Buffer;
+} {
   const shapes = [allocateShapeTable(), allocateShapeTable()];
   // An offset into the memory, as the data area of a ring has.
   const bytes = new Uint8Array(new SharedArrayBuffer(70_000), 1024, 65_536);
@@ -26,7 +32,10 @@ function through(codecs: ReturnType<typeof pair>, message: unknown, offset = 409
 const MESSAGES: [string, unknown][] = [
   ['a flat object', { id: 1, room: 'live://1', text: 'hello', at: 1.5, ok: true }],
   ['nested objects and arrays', { list: [{ a: 1 }, { a: 2 }], deep: { deeper: { deepest: [null, undefined] } } }],
-  ['strings of every width, also beyond the short paths', ['', 'a', 'ü', '€', '😀', 'x'.repeat(139), 'ü€😀'.repeat(500)]],
+  [
+    'strings of every width, also beyond the short paths',
+    ['', 'a', 'ü', '€', '😀', 'x'.repeat(139), 'ü€😀'.repeat(500)],
+  ],
   ['numbers', [0, -1, 127, 128, 65_536, 2 ** 31, -(2 ** 31), 2 ** 53 - 1, 1.25, Number.NaN, Number.POSITIVE_INFINITY]],
   ['64-bit integers', [0n, -1n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 64n - 1n]],
   ['dates and sets', { date: new Date(1_700_000_000_123), set: new Set(['a', 1]) }],
@@ -64,7 +73,14 @@ test('a message that does not fit its claim says so and writes nothing behind it
   bytes.fill(7);
   const limit = 4096 + 2_500;
   expect(writer.encodeInto(bytes, 4096, limit, { text: 'x'.repeat(10_000) })).toBe(OUTGROWN);
-  expect(writer.encodeInto(bytes, 4096, limit, Array.from({ length: 3_000 }, (_, index) => index))).toBe(OUTGROWN);
+  expect(
+    writer.encodeInto(
+      bytes,
+      4096,
+      limit,
+      Array.from({ length: 3_000 }, (_, index) => index),
+    ),
+  ).toBe(OUTGROWN);
   expect(bytes.subarray(limit).every((byte) => byte === 7)).toBe(true);
   expect(bytes.subarray(0, 4096).every((byte) => byte === 7)).toBe(true);
 });

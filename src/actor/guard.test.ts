@@ -47,9 +47,17 @@ describe('guard', () => {
     let calls = 0;
     let attached = 0;
     const isInert = (): boolean => true;
-    guard(() => calls++, () => {}, isInert)(undefined, undefined, undefined, undefined);
+    guard(
+      () => calls++,
+      () => {},
+      isInert,
+    )(undefined, undefined, undefined, undefined);
     const response = { onAborted: () => attached++ };
-    guardHttp(() => calls++, () => {}, isInert)(response, undefined, undefined, undefined);
+    guardHttp(
+      () => calls++,
+      () => {},
+      isInert,
+    )(response, undefined, undefined, undefined);
     expect({ calls, attached }).toEqual({ calls: 0, attached: 1 });
   });
 });

@@ -10,7 +10,8 @@ test('it behaves as a plain queue under any sequence of pushes and shifts', () =
       let next = 1;
       for (const push of pushes) {
         if (push) {
-          const letter = next % 2 === 0 ? { senderThread: 0, senderIncarnation: 1, senderId: next, askId: 0 } : undefined;
+          const letter =
+            next % 2 === 0 ? { senderThread: 0, senderIncarnation: 1, senderId: next, askId: 0 } : undefined;
           mailbox.push(next, letter);
           model.push(next++);
         } else {

@@ -23,9 +23,11 @@ export interface ThreadMemory {
 export interface ThreadMemoryOptions {
   /** Control thread included: 1 (no workers) to 32. */
   readonly threadCount: number;
-  /** Of each thread's ring: a power of two, 64 KiB to 1 GiB. Default 4 MiB. */
+  /** Of each worker's ring: a power of two, 64 KiB to 1 GiB. Default 4 MiB. */
   readonly ringCapacityBytes?: number;
-  /** Largest record. Default and bound: a quarter of the capacity. */
+  /** Of the control thread's ring, which carries every push. Default: as the workers'. */
+  readonly controlRingCapacityBytes?: number;
+  /** Largest record of any ring. Default and bound: a quarter of the smaller capacity. */
   readonly maxRecordBytes?: number;
 }
 
@@ -40,12 +42,18 @@ export function allocateThreadMemory(options: ThreadMemoryOptions): ThreadMemory
     });
   }
   const capacityBytes = options.ringCapacityBytes ?? 4 * 1024 * 1024;
-  const maxRecordBytes = options.maxRecordBytes ?? capacityBytes / 4;
-  const geometry = { capacityBytes, maxRecordBytes, readerCount: threadCount };
+  const controlCapacityBytes = options.controlRingCapacityBytes ?? capacityBytes;
+  const maxRecordBytes = options.maxRecordBytes ?? Math.min(capacityBytes, controlCapacityBytes) / 4;
   return {
     threadCount,
     maxRecordBytes,
-    rings: Array.from({ length: threadCount }, () => allocateRing(geometry)),
+    rings: Array.from({ length: threadCount }, (_, thread) =>
+      allocateRing({
+        capacityBytes: thread === 0 ? controlCapacityBytes : capacityBytes,
+        maxRecordBytes,
+        readerCount: threadCount,
+      }),
+    ),
     shapes: Array.from({ length: threadCount }, () => allocateShapeTable()),
     doorbells: allocateDoorbells(threadCount),
     states: allocateThreadStates(threadCount),

@@ -17,7 +17,7 @@ import { allocateThreadMemory, type ThreadMemory } from './thread-memory.js';
 import { type ErrorSink, ThreadRuntime } from './thread-runtime.js';
 import { THREAD_STATE, type ThreadStateName, type ThreadStates, threadStateName } from './thread-state.layout.js';
 
-const MAX_CRASHES = 5;
+const DEFAULT_MAX_CRASHES = 5;
 const CRASH_WINDOW_MS = 60_000;
 const DEFAULT_STALL_MS = 5_000;
 const DEFAULT_START_TIMEOUT_MS = 30_000;
@@ -31,8 +31,13 @@ export interface ThreadPoolOptions {
   readonly workerData?: unknown;
   /** Number of this node in refs. Default 0. */
   readonly node?: number;
+  /** Of every worker's ring. */
   readonly ringCapacityBytes?: number;
+  /** Of the control thread's ring. Default: as the workers'. */
+  readonly controlRingCapacityBytes?: number;
   readonly maxRecordBytes?: number;
+  /** Deaths within a minute after which a thread stays down. Default 5. */
+  readonly maxCrashesPerMinute?: number;
   readonly maxQueuedBytes?: number;
   /** A thread that has not turned for so long is stalled. Default 5,000. */
   readonly stallMs?: number;
@@ -105,27 +110,36 @@ export class ThreadPool {
   /** Start all threads; resolves when every startThread() has. @throws HalleyError THREAD_START_FAILED, THREAD_COUNT_RANGE */
   static async start(options: ThreadPoolOptions): Promise<ThreadPool> {
     const pool = new ThreadPool(options);
-    const startTimeoutMs = options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS;
+    await pool.launch();
+    return pool;
+  }
+
+  /**
+   * Start the threads of a pool that was made with `new`: between the two, register raw kinds on `runtime`. Once.
+   * A failed launch has stopped the pool. @throws HalleyError THREAD_START_FAILED
+   */
+  async launch(): Promise<void> {
+    const startTimeoutMs = this.#options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS;
     let timer: NodeJS.Timeout | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
-        pool.#starting = { resolve, reject };
+        this.#starting = { resolve, reject };
         timer = setTimeout(() => {
           reject(new HalleyError('THREAD_START_FAILED', 'not all threads were ready in time', { startTimeoutMs }));
         }, startTimeoutMs);
-        for (const worker of pool.#workers) pool.#launch(worker);
+        for (const worker of this.#workers) this.#launch(worker);
       });
     } catch (error) {
-      pool.#starting = undefined;
-      await pool.stop(5_000);
+      this.#starting = undefined;
+      await this.stop(5_000);
       throw error;
     } finally {
       clearTimeout(timer);
     }
-    return pool;
   }
 
-  private constructor(options: ThreadPoolOptions) {
+  /** The control thread's half: memory, runtime, actor system. No worker runs before launch(). */
+  constructor(options: ThreadPoolOptions) {
     const { workerCount } = options;
     if (!Number.isInteger(workerCount) || workerCount < 1) {
       throw new HalleyError('THREAD_COUNT_RANGE', 'a pool has at least one worker thread', { workerCount });
@@ -134,6 +148,9 @@ export class ThreadPool {
     this.memory = allocateThreadMemory({
       threadCount: workerCount + 1,
       ...(options.ringCapacityBytes === undefined ? {} : { ringCapacityBytes: options.ringCapacityBytes }),
+      ...(options.controlRingCapacityBytes === undefined
+        ? {}
+        : { controlRingCapacityBytes: options.controlRingCapacityBytes }),
       ...(options.maxRecordBytes === undefined ? {} : { maxRecordBytes: options.maxRecordBytes }),
     });
     this.runtime = new ThreadRuntime(this.memory, 0, options.onError ?? throwLater);
@@ -269,7 +286,7 @@ export class ThreadPool {
       return;
     }
     if (this.#stopping) return;
-    if (worker.crashesAtMs.length >= MAX_CRASHES) {
+    if (worker.crashesAtMs.length >= (this.#options.maxCrashesPerMinute ?? DEFAULT_MAX_CRASHES)) {
       this.#states.setState(worker.thread, THREAD_STATE.DOWN);
       this.#call(() => this.#options.onThreadDown?.(worker.thread, worker.lastReason));
       return;
