@@ -144,6 +144,7 @@ export class Bucket implements ChannelOwner {
     this.#writer = new ChannelWriter({
       onDropped: (channel) => this.#subscriptions.mark(channel),
       onFrame: () => counters.add(METRIC.frames_out, 1),
+      writeId: (bytes, offset) => parts.ids.tryWriteTo(bytes, offset),
     });
     this.#subscriptions = new Subscriptions(
       {
@@ -391,7 +392,9 @@ export class Bucket implements ChannelOwner {
   // ChannelOwner.
 
   sendPacket(channel: Channel, op: number, body: Uint8Array | string): SendOutcome {
-    const outcome = this.#writer.packet(channel, op, 0, 1, body);
+    // What this turn has collected for single channels came earlier.
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    const outcome = this.#writer.push(channel, op, body);
     if (outcome === SEND_OUTCOME.SENT || outcome === SEND_OUTCOME.BUFFERED) {
       this.#parts.counters.add(METRIC.messages_delivered, 1);
     }
