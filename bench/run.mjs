@@ -1,6 +1,5 @@
 // npm run bench [-- --quick] [-- name ...]: bundle every bench/**/*.bench.ts, run them, print one table, write JSON.
 import { execFileSync } from 'node:child_process';
-import { globSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -14,7 +13,6 @@ const wanted = flags.filter((flag) => !flag.startsWith('--'));
 
 /** Every bench file below bench/, sorted by path. */
 async function benchFiles() {
-  if (globSync !== undefined) return globSync('bench/**/*.bench.ts', { cwd: root }).sort();
   const entries = await readdir(join(root, 'bench'), { recursive: true });
   return entries
     .filter((entry) => entry.endsWith('.bench.ts'))

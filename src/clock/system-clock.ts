@@ -1,5 +1,5 @@
 /**
- * The host's clock. A reading costs 34 ns (wall) or 37 ns (monotonic) on the machine of `bench/id/id.bench.ts`; code
+ * The host's clock. A reading costs 33 ns on the machine of `bench/id/id.bench.ts`; code
  * that needs the time more than once per loop turn reads a `CachedClock` instead.
  *
  * Threads: any; it has no state.

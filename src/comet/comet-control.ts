@@ -236,6 +236,8 @@ export class CometControl implements CometPort {
   #onConnect([, connId, mid, key, platform, remoteIp, rooms]: ConnectMessage, thread: number): void {
     const { sessions, sequencer, clock } = this.#parts;
     const { serverId, nodeEpoch } = this.#options;
+    // Its port is open before the supervisor has said so: a push to all must not miss this channel.
+    this.#readyMask |= 1 << thread;
     const session: Session = {
       key,
       mid,

@@ -188,9 +188,13 @@ export class Sequencer {
     const outcome = writer.claim(INNER_OFFSET + packetBytes + extraBytes);
     if (outcome !== OUTCOME.OK) return outcome;
     const { view, bytes, offset: start } = writer;
+    // A node that may not issue ids (its mark or lease is over) holds pushes back: FULL is what "later" looks like.
+    if (this.#ids.tryWriteTo(bytes, start + MESSAGE_ID_OFFSET) !== OUTCOME.OK) {
+      writer.abort();
+      return OUTCOME.FULL;
+    }
     view.setUint32(start + SUBJECT_OFFSET, subject, true);
     view.setUint32(start + SPEED_OFFSET, speedPerSec, true);
-    this.#ids.writeTo(bytes, start + MESSAGE_ID_OFFSET);
     view.setFloat64(start + OFFSET_OFFSET, offset, true);
     writePacketHeader(view, start + OUTER_OFFSET, PACKET_HEADER_BYTES + packetBytes, PUSH_VER, OP.RAW, PUSH_SEQ);
     writePacketHeader(view, start + INNER_OFFSET, packetBytes, PUSH_VER, op, PUSH_SEQ);

@@ -69,6 +69,12 @@ const RULES: readonly Rule[] = [
       `ring.max_record_bytes must be at most a quarter of ring.control_bytes, ${config.ring.control_bytes / 4}`,
   },
   {
+    paths: ['ring.max_record_bytes', 'ring.bucket_bytes'],
+    isBroken: (config) => config.ring.max_record_bytes > config.ring.bucket_bytes / 4,
+    sentence: (config) =>
+      `ring.max_record_bytes must be at most a quarter of ring.bucket_bytes, ${config.ring.bucket_bytes / 4}`,
+  },
+  {
     paths: ['limits.push_body_bytes', 'ring.max_record_bytes'],
     isBroken: (config) => config.limits.push_body_bytes + PUSH_OVERHEAD_BYTES > config.ring.max_record_bytes,
     sentence: (config) =>

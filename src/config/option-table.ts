@@ -78,8 +78,8 @@ export const GROUP_OPTIONS = {
   },
   ring: {
     control_bytes: int(16 * MIB, [64 * KIB, GIB], 'Ring of the control thread.', { powerOfTwo: true }),
-    bucket_bytes: int(4 * MIB, [64 * KIB, GIB], 'Ring of each bucket.', { powerOfTwo: true }),
-    max_record_bytes: int(2 * MIB, [4 * KIB, 256 * MIB], 'Largest record; at most a quarter of ring.control_bytes.'),
+    bucket_bytes: int(8 * MIB, [64 * KIB, GIB], 'Ring of each bucket.', { powerOfTwo: true }),
+    max_record_bytes: int(2 * MIB, [4 * KIB, 256 * MIB], 'Largest record; at most a quarter of either ring.'),
     stall_ms: int(2000, [10, 600_000], 'Time a reader may hold a full ring back before it is detached and told a Gap.'),
   },
   queue: {

@@ -176,6 +176,38 @@ describe('JobQueue', () => {
     expect(queue.gauges()).toEqual({ queuedCount: 0, queuedBytes: 0, lostCount: 1 });
   });
 
+  it('may be closed from inside deliver: what was handed over counts as delivered, the rest as lost', async () => {
+    const comet = new ScriptedComet();
+    comet.space = 0;
+    const queue = new JobQueue(comet, LIMITS);
+    for (const first of [1, 2, 3]) queue.push(toKey(first));
+    comet.onDeliver = () => queue.close();
+    comet.space = 10;
+    expect(await queue.drain(5000)).toBe(false);
+    expect(comet.taken).toEqual(['keys k:1']);
+    expect(queue.gauges()).toEqual({ queuedCount: 0, queuedBytes: 0, lostCount: 2 });
+
+    const direct = new JobQueue(comet, LIMITS);
+    comet.onDeliver = () => {
+      direct.close();
+      comet.space = 0;
+    };
+    expect(direct.push(toRooms(['a', 'b', 'c']))).toBe('ok');
+    expect(direct.gauges()).toEqual({ queuedCount: 0, queuedBytes: 0, lostCount: 2 });
+  });
+
+  it("goes on after a comet that threw, which is the caller's exception", () => {
+    const comet = new ScriptedComet();
+    const queue = new JobQueue(comet, LIMITS);
+    comet.onDeliver = () => {
+      throw new Error('a defect of the comet');
+    };
+    expect(() => queue.push(toKey(1))).toThrow('a defect of the comet');
+    comet.onDeliver = undefined;
+    expect(queue.push(toKey(2))).toBe('ok');
+    expect(comet.taken.at(-1)).toBe('keys k:2');
+  });
+
   it('is closed by a comet that is closed', async () => {
     const comet = new ScriptedComet();
     comet.space = 0;

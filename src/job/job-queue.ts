@@ -3,12 +3,13 @@
  *
  * Threads: control thread only.
  * Guarantees: what was answered `ok` reaches the comet in the order of the calls, over all targets, each part once. A full
- * queue answers `full` and keeps nothing; there is no false success (goim W5). Accepted messages are lost only when the
- * comet closes, when `close()` is called, or when the comet finds a part too large that was within `messageMaxBytes`; all are
- * counted in `gauges().lost`. Bound: `maxCount` messages and `maxBytes` bytes; the memory of a burst returns when it has drained.
+ * queue answers `full` and keeps nothing; there is no false success (goim W5). Accepted messages are lost only
+ * when the comet closes, when `close()` is called, or when the comet finds a message too large that was within
+ * `messageMaxBytes`; all are counted in `gauges().lostCount`. Bound: `maxCount` messages and `maxBytes` bytes; the memory of a
+ * burst returns when it has drained.
  *
- * A push to several rooms is one message per distinct room, because the comet takes a command whole or not at all: the rooms that it
- * has taken are never repeated, the others wait. Room in the queue for all of them is checked before the first is handed over.
+ * A push to several rooms is one message per distinct room, because the comet takes a command whole or not at all: the rooms
+ * that it has taken are never repeated, the others wait. Space for all of them is checked before the first is handed over.
  *
  * Hot path: `push` with an empty queue hands over at once and allocates nothing (several rooms: one command per room).
  */
@@ -179,6 +180,11 @@ export class JobQueue implements Pusher {
   }
 
   #enqueue(command: PushCommand, bytes: number): void {
+    if (this.#closed) {
+      // Closed from inside `deliver`, after the bounds were checked.
+      this.#lostCount++;
+      return;
+    }
     this.#waiting.append({ command, bytes });
     this.#queuedBytes += bytes;
     this.#schedule(false);
@@ -186,9 +192,11 @@ export class JobQueue implements Pusher {
 
   #deliver(command: PushCommand): PushOutcome {
     this.#delivering = true;
-    const outcome = this.#comet.deliver(command);
-    this.#delivering = false;
-    return outcome;
+    try {
+      return this.#comet.deliver(command);
+    } finally {
+      this.#delivering = false;
+    }
   }
 
   /** Continue in the next turn, or after `retryMs` when the comet was full. Neither keeps the process alive. */

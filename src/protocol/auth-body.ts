@@ -13,7 +13,7 @@
 import { HalleyError } from '../errors/index.js';
 import { CODECS, type Codec, parseJson } from './codec.js';
 import { type Decoded, decoded, refused, shown } from './decoded.js';
-import { type JsonMember, jsonMembers, jsonScalars } from './json-members.js';
+import { type JsonMember, jsonMembers, jsonScalars, jsonString } from './json-members.js';
 import { OP_LIST_LIMIT_COUNT } from './op-list.js';
 import {
   decodeUtf8Lossy,
@@ -142,7 +142,7 @@ function readExtensionMember(name: string, member: JsonMember, body: AuthBody, l
       });
     case 'codec': {
       if (raw === 'null') return undefined;
-      const given: unknown = raw.startsWith('"') ? JSON.parse(raw) : undefined;
+      const given: unknown = raw.startsWith('"') ? jsonString(raw) : undefined;
       const codec = CODECS.find((known) => known === given);
       if (codec === undefined) return mismatch(name, '"json" or "msgpack"', raw);
       body.codec = codec;
@@ -188,7 +188,7 @@ function readString(
 ): string | undefined {
   if (raw === 'null') return undefined;
   if (!raw.startsWith('"')) return mismatch(name, 'a string', raw);
-  const value = toWellFormed(JSON.parse(raw) as string);
+  const value = toWellFormed(jsonString(raw));
   const problem = maxNameBytes === undefined || value === '' ? undefined : nameProblem(name, value, maxNameBytes);
   if (problem === undefined) assign(value);
   return problem;

@@ -21,8 +21,8 @@ export class Fields {
       typeof source === 'object' && source !== null && !Array.isArray(source) && !(source instanceof Uint8Array);
     this.#source = isObject ? (source as Record<string, unknown>) : {};
     this.#prefix = prefix;
-    if (!isObject)
-      this.fail(`${prefix === '' ? 'the body' : prefix.slice(0, -1)} must be an object: body=${shown(source)}`);
+    const label = prefix === '' ? 'body' : prefix.slice(0, -1);
+    if (!isObject) this.fail(`${label === 'body' ? 'the body' : label} must be an object: ${label}=${shown(source)}`);
   }
 
   /** Keep `error` unless an earlier one is there. */

@@ -86,9 +86,25 @@ export function writePacketHeader(
 export function encodePacket(op: number, seq: number, ver: number, body?: Uint8Array): Uint8Array<ArrayBuffer> {
   const packetBytes = PACKET_HEADER_BYTES + (body === undefined ? 0 : body.length);
   const packet = new Uint8Array(packetBytes);
-  writePacketHeader(new DataView(packet.buffer), 0, packetBytes, ver, op, seq);
+  // Not through a DataView: asking for `.buffer` moves a small array, such as every reply, off V8's heap, which takes
+  // 8 times as long (33 ns against 280 for a bare header; the first is a row of bench/protocol/codec.bench.ts).
+  putInt32(packet, PACKET_LENGTH_OFFSET, packetBytes);
+  putInt16(packet, HEADER_LENGTH_OFFSET, PACKET_HEADER_BYTES);
+  putInt16(packet, VER_OFFSET, ver);
+  putInt32(packet, OP_OFFSET, op);
+  putInt32(packet, SEQ_OFFSET, seq);
   if (body !== undefined) packet.set(body, PACKET_HEADER_BYTES);
   return packet;
+}
+
+function putInt16(bytes: Uint8Array, offset: number, value: number): void {
+  bytes[offset] = value >> 8;
+  bytes[offset + 1] = value;
+}
+
+function putInt32(bytes: Uint8Array, offset: number, value: number): void {
+  putInt16(bytes, offset, value >> 16);
+  putInt16(bytes, offset + 2, value);
 }
 
 /** The signed 32-bit big-endian integer at `offset`. */
@@ -123,7 +139,7 @@ export function readPacket(
   const availableBytes = endOffset - offset;
   if (availableBytes < PACKET_HEADER_BYTES) return framing === FRAMING.STREAM ? PARSE.NEED_MORE : PARSE.BAD_LENGTH;
   const declaredBytes = readInt32(bytes, offset + PACKET_LENGTH_OFFSET);
-  const packetBytes = declaredBytes < PACKET_HEADER_BYTES ? PACKET_HEADER_BYTES : declaredBytes;
+  const packetBytes = Math.max(declaredBytes, PACKET_HEADER_BYTES);
   out.packetBytes = packetBytes;
   out.ver = readInt16(bytes, offset + VER_OFFSET);
   out.op = readInt32(bytes, offset + OP_OFFSET);

@@ -27,7 +27,7 @@ export interface PushCommand {
   readonly target: PushTarget;
   /** Any int32 but 0. */
   readonly op: number;
-  /** May be empty. Owned by the command. */
+  /** May be empty. The command's own; after `validatePushCommand` the array that was passed in, if it was bytes. */
   readonly body: Uint8Array;
   /** Channels per second over the whole cluster, for `all`; 0: as fast as possible. */
   readonly speed: number;

@@ -55,14 +55,13 @@ export function utf8Bytes(text: string): number {
   let bytes = 0;
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index);
-    // Each half of a surrogate pair counts 2 of the pair's 4 bytes; a lone one becomes U+FFFD, which has 3.
     if (unit < 0x80) bytes += 1;
     else if (unit < 0x800) bytes += 2;
     else if (unit < 0xd800 || unit > 0xdfff) bytes += 3;
     else if (text.codePointAt(index)! > 0xffff) {
       bytes += 4;
       index++;
-    } else bytes += 3;
+    } else bytes += 3; // a lone surrogate: it would be written as U+FFFD
   }
   return bytes;
 }

@@ -163,9 +163,11 @@ export class RingReader {
     } finally {
       this.#draining = false;
       this.#cursorPosition = position;
-      // Pairs with the loads in RingWriter's rescan; the state last, so that who sees ATTACHED sees this cursor.
+      // Pairs with the loads in RingWriter's rescan; the state last, so that who sees ATTACHED sees this cursor. By CAS, so
+      // that a slot which was reset meanwhile stays LEFT.
       Atomics.store(control, cursorIndex, position);
-      Atomics.store(control, this.#stateWord, this.#joined ? READER_STATE.ATTACHED : READER_STATE.LEFT);
+      const after = this.#joined ? READER_STATE.ATTACHED : READER_STATE.LEFT;
+      Atomics.compareExchange(control, this.#stateWord, READER_STATE.READING, after);
     }
     return givenCount;
   }

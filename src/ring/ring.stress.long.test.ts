@@ -1,3 +1,3 @@
 import { ringStress } from './ring-stress.contract.js';
 
-ringStress(100);
+ringStress(50);

@@ -15,7 +15,7 @@ export interface PinoLoggerOptions {
   readonly level: LogLevel | 'silent';
   /** Fields of every record, for example server id and thread. */
   readonly fields?: Readonly<Record<string, unknown>>;
-  /** Where lines go; undefined is standard output. It must be synchronous. */
+  /** Where lines go; undefined is standard error (standard output is for people and pipes). It must be synchronous. */
   readonly destination?: DestinationStream;
 }
 
@@ -30,7 +30,7 @@ export function pinoLogger({ level, fields = {}, destination }: PinoLoggerOption
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination ?? pino.destination({ fd: 1, sync: true }),
+    destination ?? pino.destination({ fd: 2, sync: true }),
   );
   return loggerOf((recordLevel, recordFields, message) => sink[recordLevel](recordFields, message));
 }

@@ -10,8 +10,8 @@ import { HalleyError, OUTCOME, type Outcome, SEND_OUTCOME } from '../../errors/i
 import type {
   Acceptor,
   Application,
-  Channel as ChannelPort,
   ChannelMap,
+  Channel as ChannelPort,
   MessageListener,
   PushCommand,
   PushOutcome,

@@ -1,7 +1,7 @@
 /**
  * What a bucket is started with: plain data that crosses the thread boundary once.
  */
-import type { CounterMemory } from '../../telemetry/index.js';
+import type { CounterMemory, LogLevel } from '../../telemetry/index.js';
 
 export interface BucketOptions {
   readonly host: string;
@@ -29,7 +29,7 @@ export interface BucketOptions {
   readonly dutyTarget: number;
   readonly heapRefuseRatio: number;
   readonly drainMs: number;
-  readonly logLevel: string;
+  readonly logLevel: LogLevel | 'silent';
 }
 
 /** Shared memory besides the runtime's own. */

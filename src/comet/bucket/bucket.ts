@@ -29,8 +29,14 @@ import {
   targetsOffset,
 } from '../push-record.layout.js';
 import { RecordLink } from '../record-link.js';
-import { RoomCounts } from '../room-counts.js';
-import { type CloseMessage, type ControlMessage, type JoinMessage, type LeaveMessage, MESSAGE } from '../thread-messages.js';
+import type { RoomCounts } from '../room-counts.js';
+import {
+  type CloseMessage,
+  type ControlMessage,
+  type JoinMessage,
+  type LeaveMessage,
+  MESSAGE,
+} from '../thread-messages.js';
 import { AppHost } from './app-host.js';
 import type { BucketOptions } from './bucket-options.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './channel.js';
@@ -38,11 +44,11 @@ import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
 import { DirectOutbox } from './direct-outbox.js';
-import { type FanoutContext, type FanoutGroup } from './fanout-group.js';
+import type { FanoutContext, FanoutGroup } from './fanout-group.js';
 import { Handshake } from './handshake.js';
+import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
 import { PacketHandler } from './packet-handler.js';
-import { PacedBroadcasts } from './paced-broadcasts.js';
 import { RoomShards } from './room-shards.js';
 import { codecOf, Subscriptions } from './subscriptions.js';
 import { WatchSets } from './watch-sets.js';
@@ -138,6 +144,7 @@ export class Bucket implements ChannelOwner {
     this.#writer = new ChannelWriter({
       onDropped: (channel) => this.#subscriptions.mark(channel),
       onFrame: () => counters.add(METRIC.frames_out, 1),
+      writeId: (bytes, offset) => parts.ids.tryWriteTo(bytes, offset),
     });
     this.#subscriptions = new Subscriptions(
       {
@@ -345,7 +352,12 @@ export class Bucket implements ChannelOwner {
   }
 
   /** Close with a code; an extended channel that is ready hears op 6 first. */
-  #close(channel: Channel, row: CloseCodeRow, detail: string, advice?: { reconnect: boolean; retryAfterMs: number }): void {
+  #close(
+    channel: Channel,
+    row: CloseCodeRow,
+    detail: string,
+    advice?: { reconnect: boolean; retryAfterMs: number },
+  ): void {
     const ws = channel.ws;
     if (ws === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
     const reconnect = advice?.reconnect ?? row.code < 3500;
@@ -380,7 +392,9 @@ export class Bucket implements ChannelOwner {
   // ChannelOwner.
 
   sendPacket(channel: Channel, op: number, body: Uint8Array | string): SendOutcome {
-    const outcome = this.#writer.packet(channel, op, 0, 1, body);
+    // What this turn has collected for single channels came earlier.
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    const outcome = this.#writer.push(channel, op, body);
     if (outcome === SEND_OUTCOME.SENT || outcome === SEND_OUTCOME.BUFFERED) {
       this.#parts.counters.add(METRIC.messages_delivered, 1);
     }
@@ -405,10 +419,7 @@ export class Bucket implements ChannelOwner {
   #rearm(channel: Channel): void {
     if (channel.slot < 0 || channel.state !== CHANNEL_STATE.READY) return;
     const idleAtMs = this.#parts.clock.monotonicMs() + channel.idleMs;
-    this.#wheel.schedule(
-      channel.slot,
-      channel.expiresAtMs > 0 ? Math.min(idleAtMs, channel.expiresAtMs) : idleAtMs,
-    );
+    this.#wheel.schedule(channel.slot, channel.expiresAtMs > 0 ? Math.min(idleAtMs, channel.expiresAtMs) : idleAtMs);
   }
 
   #onDeadline(slot: number, nowMs: number): void {

@@ -1,4 +1,4 @@
-import type { Channel as ChannelPort, ChannelMap } from '../../push/index.js';
+import type { ChannelMap, Channel as ChannelPort } from '../../push/index.js';
 
 /** The default channel map: one hash map per bucket. */
 export class MemoryChannelMap implements ChannelMap {

@@ -47,6 +47,11 @@ export interface ChannelOwner {
   setIdle(channel: Channel, idleMs: number): void;
 }
 
+/** uWS's object of a socket, with the way back to its channel. */
+export interface ChannelSocket extends WebSocket<unknown> {
+  channel?: Channel;
+}
+
 const NO_META: Meta = Object.freeze({});
 const DOWNSTREAM_OP = 5;
 
@@ -59,7 +64,7 @@ export interface Backlog {
 export class Channel implements ChannelPort {
   readonly owner: ChannelOwner;
   /** Valid until the close handler has run. */
-  ws: WebSocket<Channel> | undefined = undefined;
+  ws: ChannelSocket | undefined = undefined;
   state: ChannelState = CHANNEL_STATE.OPEN;
   flags = 0;
   /** Index in the bucket's slot table; -1 without one. */
@@ -145,7 +150,7 @@ export class Channel implements ChannelPort {
 const addressText = new TextDecoder('latin1');
 
 /** The client's address as text; an IPv4 address mapped into IPv6 is given as IPv4. */
-export function remoteAddressOf(ws: WebSocket<Channel>): string {
+export function remoteAddressOf(ws: ChannelSocket): string {
   const text = addressText.decode(ws.getRemoteAddressAsText());
   return text.startsWith('0000:0000:0000:0000:0000:ffff:') ? mappedIpv4(text) : text;
 }

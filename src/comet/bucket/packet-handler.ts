@@ -15,8 +15,8 @@ import {
   encodeBody,
   FRAMING,
   OP,
-  PacketHeader,
   PARSE,
+  PacketHeader,
   parseOpList,
   parseOutcomeName,
   readHeartbeatBody,
@@ -101,14 +101,7 @@ export class PacketHandler {
     let offset = 0;
     do {
       // The limit of the widest operation first: the one of this operation needs the header.
-      const outcome = readPacket(
-        bytes,
-        offset,
-        bytes.length,
-        header,
-        this.#limits.requestBodyBytes,
-        FRAMING.MESSAGE,
-      );
+      const outcome = readPacket(bytes, offset, bytes.length, header, this.#limits.requestBodyBytes, FRAMING.MESSAGE);
       if (outcome === PARSE.TOO_LARGE || (outcome === PARSE.OK && header.bodyBytes > this.#limitOf(header.op))) {
         this.#oversized(channel, header);
         if (outcome === PARSE.TOO_LARGE || channel.state === CHANNEL_STATE.CLOSED) return;

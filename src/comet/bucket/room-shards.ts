@@ -5,8 +5,9 @@
  * Guarantees: a channel joins only a room that the sequencer has numbered for this bucket, so no message after the join's
  *   offset can miss it; member counts stand in shared memory as soon as they change.
  */
-import type { RoomInfo } from '../thread-messages.js';
+
 import type { RoomCounts } from '../room-counts.js';
+import type { RoomInfo } from '../thread-messages.js';
 import type { FanoutContext } from './fanout-group.js';
 import { RoomShard } from './room-shard.js';
 

@@ -5,7 +5,7 @@
  *
  * Threads: its bucket.
  */
-import { FanoutGroup, type FanoutContext } from './fanout-group.js';
+import { type FanoutContext, FanoutGroup } from './fanout-group.js';
 
 export class WatchSet extends FanoutGroup {
   /** Sorted, without duplicates. */

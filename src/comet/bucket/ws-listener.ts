@@ -6,9 +6,9 @@
  *   return; `dropped` may only mark; close handlers run inside end() and close(); a listen socket shares its port with
  *   other threads (SO_REUSEPORT), which is why the control thread probes the port first.
  */
-import uWS, { type TemplatedApp, type us_listen_socket, type WebSocket } from 'uWebSockets.js';
-import { HalleyError } from '../../errors/index.js';
-import type { Channel } from './channel.js';
+import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
+import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
+import type { Channel, ChannelSocket } from './channel.js';
 
 export interface WsListenerOptions {
   readonly host: string;
@@ -20,7 +20,7 @@ export interface WsListenerOptions {
 
 /** What happens on the sockets. Every handler runs inside a try/catch whose errors go to `onError`. */
 export interface WsHandlers {
-  /** A fresh channel for an upgrade, or undefined to refuse it. */
+  /** A fresh channel for a new socket, or undefined to refuse it. */
   readonly create: () => Channel | undefined;
   readonly open: (channel: Channel) => void;
   readonly message: (channel: Channel, bytes: Uint8Array, isBinary: boolean) => void;
@@ -30,68 +30,60 @@ export interface WsHandlers {
   readonly onError: (error: unknown, channel: Channel | undefined) => void;
 }
 
-const SERVICE_UNAVAILABLE = '503 Service Unavailable';
-
 export class WsListener {
   readonly #app: TemplatedApp;
   readonly #options: WsListenerOptions;
   #listenSocket: us_listen_socket | undefined;
   #inert = false;
+  readonly #discards = new DiscardCounter();
 
   constructor(options: WsListenerOptions, handlers: WsHandlers) {
     this.#options = options;
     this.#app = uWS.App();
     // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
-    const behavior: uWS.WebSocketBehavior<Channel> & { dropped: (ws: WebSocket<Channel>) => void } = {
+    const behavior = {
       idleTimeout: 0,
       sendPingsAutomatically: false,
       compression: uWS.DISABLED,
       maxBackpressure: options.maxBackpressureBytes,
       maxPayloadLength: options.maxPayloadBytes,
-      upgrade: (res, req, context) => {
-        res.onAborted(() => {});
-        if (this.#inert) {
-          res.close();
-          return;
-        }
+      open: (ws: ChannelSocket) => {
+        if (this.#inert) return;
+        let channel: Channel | undefined;
         try {
-          const channel = handlers.create();
+          channel = handlers.create();
           if (channel === undefined) {
-            res.writeStatus(SERVICE_UNAVAILABLE).writeHeader('Retry-After', '1').end('no room for another channel\n');
+            ws.end(CLOSE.OVERLOADED.code, CLOSE.OVERLOADED.reason);
             return;
           }
-          res.upgrade(
-            channel,
-            req.getHeader('sec-websocket-key'),
-            '',
-            req.getHeader('sec-websocket-extensions'),
-            context,
-          );
+          // uWS keeps one object per socket; a field on it is the shortest way to the channel and costs no second object.
+          ws.channel = channel;
+          channel.ws = ws;
+          handlers.open(channel);
         } catch (error) {
-          handlers.onError(error, undefined);
+          this.#failed(error, channel, handlers);
         }
       },
-      open: (ws) => this.#guard(ws, handlers, (channel) => {
-        channel.ws = ws;
-        handlers.open(channel);
-      }),
-      message: (ws, message, isBinary) => {
-        if (this.#inert) return;
-        const channel = ws.getUserData();
+      message: (ws: ChannelSocket, message: ArrayBuffer, isBinary: boolean) => {
+        const { channel } = ws;
+        if (this.#inert || channel === undefined) return;
         try {
           handlers.message(channel, new Uint8Array(message), isBinary);
         } catch (error) {
           this.#failed(error, channel, handlers);
         }
       },
-      dropped: (ws) => this.#guard(ws, handlers, handlers.dropped),
-      drain: (ws) => this.#guard(ws, handlers, handlers.drain),
-      close: (ws) => this.#guard(ws, handlers, handlers.close),
+      dropped: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.dropped),
+      drain: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.drain),
+      close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };
-    this.#app.ws<Channel>('/sub', behavior);
+    this.#app.ws('/sub', behavior);
     this.#app.any('/*', (res) => {
       res.onAborted(() => {});
-      res.writeStatus('404 Not Found').writeHeader('Content-Type', 'text/plain; charset=utf-8').end('404 page not found');
+      res
+        .writeStatus('404 Not Found')
+        .writeHeader('Content-Type', 'text/plain; charset=utf-8')
+        .end('404 page not found');
     });
   }
 
@@ -137,9 +129,9 @@ export class WsListener {
     this.#app.close();
   }
 
-  #guard(ws: WebSocket<Channel>, handlers: WsHandlers, handle: (channel: Channel) => void): void {
-    if (this.#inert) return;
-    const channel = ws.getUserData();
+  #guard(ws: ChannelSocket, handlers: WsHandlers, handle: (channel: Channel) => void): void {
+    const { channel } = ws;
+    if (this.#inert || channel === undefined) return;
     try {
       handle(channel);
     } catch (error) {
@@ -148,11 +140,11 @@ export class WsListener {
   }
 
   /** The error handler is our own code and must not throw; if it does, the process must still not abort. */
-  #failed(error: unknown, channel: Channel, handlers: WsHandlers): void {
+  #failed(error: unknown, channel: Channel | undefined, handlers: WsHandlers): void {
     try {
       handlers.onError(error, channel);
-    } catch {
-      this.#inert = this.#inert || channel === undefined;
+    } catch (second) {
+      this.#discards.ignore(second, 'error handler');
     }
   }
 }

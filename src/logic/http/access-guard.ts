@@ -7,6 +7,7 @@
  * No CORS header is ever sent: other sites' scripts can read no answer either.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { isLoopback } from '../../config/index.js';
 import { HalleyError } from '../../errors/index.js';
 import { API_CODE, errorReply, type Reply } from './reply.js';
 
@@ -16,8 +17,6 @@ export interface AccessHeaders {
   readonly origin: string;
   readonly host: string;
 }
-
-const LOOPBACK_NAME = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
@@ -37,9 +36,10 @@ export class AccessGuard {
    * @param host what the API listens on
    */
   constructor(token: string | undefined, host: string) {
-    if (token === '') throw new HalleyError('EMPTY_TOKEN', 'the API token must not be empty, leave it out for an open API');
+    if (token === '')
+      throw new HalleyError('EMPTY_TOKEN', 'the API token must not be empty, leave it out for an open API');
     this.#tokenDigest = token === undefined ? undefined : sha256(token);
-    this.#isLoopback = LOOPBACK_NAME.test(host) || host === '::1';
+    this.#isLoopback = isLoopback(host);
   }
 
   /** The refusal, or undefined where the request may go on. */
@@ -64,11 +64,12 @@ export class AccessGuard {
    * 127.0.0.1 (DNS rebinding) agrees with itself, so there the name must be a loopback one.
    */
   #isOwnOrigin({ origin, host }: AccessHeaders): boolean {
-    if (!URL.canParse(origin) || !URL.canParse(`http://${host}`)) return false;
+    if (!URL.canParse(origin)) return false;
     const page = new URL(origin);
-    // A TLS proxy in front makes the page https while the port it forwards to is plain: compare host and port as written.
-    const own = new URL(`${page.protocol}//${host}`);
-    if (page.host === '' || page.host !== own.host) return false;
-    return !this.#isLoopback || LOOPBACK_NAME.test(page.hostname);
+    if (page.protocol !== 'http:' && page.protocol !== 'https:') return false;
+    // Behind a TLS proxy the page is https and we are not: the same scheme on both sides leaves host and port to compare.
+    const own = `${page.protocol}//${host}`;
+    if (!URL.canParse(own) || new URL(own).host !== page.host) return false;
+    return !this.#isLoopback || isLoopback(page.hostname.replace(/^\[(.*)\]$/, '$1'));
   }
 }

@@ -8,17 +8,22 @@
  * Layout of a body: chunks are copied as they come (uWS detaches its buffer on return) and joined at the end. Nothing is
  * reserved from Content-Length, so a client that announces much and sends little costs what it has sent.
  *
- * uWS's own limits, not ours: 431 for a header block above about 16 KiB (and a silent close for more than 99 headers or no Host), 505 for
- * HTTP/1.0, 400 for a Content-Length that is no number, all with `Connection: close`; an idle or trickling request is aborted
- * after about 10 s. It answers `Expect: 100-continue` itself. A request that is pipelined in the same segment behind one
- * whose handler answers later aborts the connection; in a later segment it waits (the socket is paused).
+ * uWS's own limits, not ours (measured on its Node 20 binary):
+ * - A request line that arrives in more than one read is answered 505. One longer than a TCP segment (about 1,400 bytes, some
+ *   60 keys) may fail on a real network: `/halley/push/batch` carries long lists in its body.
+ * - A header block that arrives in several reads may have 4 KiB, else 431. HTTP/1.0: 505. A Content-Length that is no number:
+ *   400. All with `Connection: close`. More than 98 headers, or none called Host: no answer at all.
+ * - An idle or trickling request is aborted after about 10 s. `Expect: 100-continue` is answered.
+ * - A request pipelined in the same segment behind one whose handler answers later aborts the connection. In a later segment
+ *   it waits, since the socket is paused; the price is that the end of such a client is noticed only when its reply is due.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { API_CODE, errorReply, type Reply, STATUS_LINES } from './reply.js';
 
+/** One object for all exchanges of a server. Neither may throw. */
 export interface ExchangeHooks {
-  /** A defect of ours in this request; the client gets status 500. */
-  readonly onDefect: (error: unknown) => void;
+  /** A defect of ours; the client gets status 500. `where` is method and path. */
+  readonly onDefect: (error: unknown, where: string) => void;
   /** The reply is written, or the client is gone. */
   readonly onEnd: (aborted: boolean) => void;
 }
@@ -26,7 +31,7 @@ export interface ExchangeHooks {
 /** So much beyond the limit is read and thrown away, so that the client is still listening when the 413 is written. */
 const DISCARD_BYTES = 1024 * 1024;
 
-export const INTERNAL_REPLY = errorReply(500, API_CODE.SERVER_ERROR, 'the server failed to handle the request');
+const INTERNAL_REPLY = errorReply(500, API_CODE.SERVER_ERROR, 'the server failed to handle the request');
 
 function tooLargeReply(limitBytes: number): Reply {
   return errorReply(413, API_CODE.TOO_LARGE, `the body is above the limit: limitBytes=${limitBytes}`);
@@ -35,22 +40,22 @@ function tooLargeReply(limitBytes: number): Reply {
 export class Exchange {
   readonly #res: HttpResponse;
   readonly #hooks: ExchangeHooks;
-  readonly #withoutBody: boolean;
+  #where = '';
+  #withoutBody = false;
   #ended = false;
   #held = false;
 
-  /** @param withoutBody HEAD: headers and length of the reply, not its bytes */
-  constructor(res: HttpResponse, hooks: ExchangeHooks, withoutBody: boolean) {
+  constructor(res: HttpResponse, hooks: ExchangeHooks) {
     // First, before anything that could throw: a response without it terminates the process.
     res.onAborted(() => this.#end(true));
     this.#res = res;
     this.#hooks = hooks;
-    this.#withoutBody = withoutBody;
   }
 
-  /** True once the reply is written or the client is gone. */
-  get ended(): boolean {
-    return this.#ended;
+  /** Say what was asked. HEAD gets the headers and the length of the reply, not its bytes. */
+  identify(method: string, path: string): void {
+    this.#where = `${method} ${path}`;
+    this.#withoutBody = method === 'HEAD';
   }
 
   /** Run `work`; a throw becomes status 500. */
@@ -62,10 +67,16 @@ export class Exchange {
     }
   }
 
-  /** Report a defect and answer 500 if nothing was answered yet. */
+  /** Report a defect and answer 500 if nothing was answered yet; where even that fails, close the connection. */
   fail(error: unknown): void {
-    this.#hooks.onDefect(error);
-    this.send(INTERNAL_REPLY);
+    this.#hooks.onDefect(error, this.#where);
+    try {
+      this.send(INTERNAL_REPLY);
+    } catch (sendError) {
+      this.#hooks.onDefect(sendError, this.#where);
+      // Ends the exchange through onAborted.
+      if (!this.#ended) this.#res.close();
+    }
   }
 
   /**
@@ -103,7 +114,10 @@ export class Exchange {
     this.#res.pause();
   }
 
-  /** Write the reply in one go. Does nothing when the client is gone or was answered. */
+  /**
+   * Write the reply in one go. Does nothing when the client is gone or was answered.
+   * @param closeConnection for replies with a body, to anything but HEAD
+   */
   send(reply: Reply, closeConnection = false): void {
     if (this.#ended) return;
     const res = this.#res;
@@ -113,12 +127,13 @@ export class Exchange {
       if (reply.contentType !== '') res.writeHeader('Content-Type', reply.contentType);
       res.writeHeader('X-Content-Type-Options', 'nosniff');
       for (const [name, value] of reply.headers ?? []) res.writeHeader(name, value);
-      if (reply.status === 204 || reply.status === 304) res.endWithoutBody(undefined, closeConnection);
+      if (reply.status === 204 || reply.status === 304) res.endWithoutBody();
       else if (this.#withoutBody) {
-        // endWithoutBody(length) would wait for the bytes and close the connection; without it uWS writes no length at all.
+        // endWithoutBody(length) would wait for the bytes and close the connection, and any first argument, undefined too,
+        // makes uWS write a length. Without arguments it writes none, and ours stands alone.
         const bytes = typeof reply.body === 'string' ? Buffer.byteLength(reply.body) : reply.body.byteLength;
         res.writeHeader('Content-Length', String(bytes));
-        res.endWithoutBody(undefined, closeConnection);
+        res.endWithoutBody();
       } else res.end(reply.body, closeConnection);
     });
     this.#end(false);

@@ -9,13 +9,13 @@
  * Hot path: `#onRequest` for `/goim/push/*`; those handlers answer in the call.
  */
 import uWS, { type HttpRequest, type HttpResponse, type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
-import { HalleyError } from '../../errors/index.js';
+import { DiscardCounter, HalleyError } from '../../errors/index.js';
 import { type MaybePromise, probePort } from '../../push/index.js';
 import { AccessGuard } from './access-guard.js';
-import { Exchange } from './exchange.js';
+import { Exchange, type ExchangeHooks } from './exchange.js';
 import { Query } from './query.js';
 import { API_CODE, errorReply, type Reply } from './reply.js';
-import { type ApiServices, type Route, RouteTable } from './route.js';
+import { type ApiRequest, type ApiServices, type Route, RouteTable } from './route.js';
 import { ROUTES } from './routes.js';
 import { DEFAULT_CONNECT_SOURCES, type StaticPage, StaticPages } from './static-pages.js';
 
@@ -52,6 +52,9 @@ const DEFAULT_DEADLINE_MS = 10_000;
 /** Named in errors about the port. */
 const PORT_OPTION = 'http-port';
 
+/** uSockets' LIBUS_LISTEN_EXCLUSIVE_PORT: no SO_REUSEPORT. */
+const EXCLUSIVE_PORT = 1;
+
 /** uWS takes host, port and options together; its typings know only two of the three. */
 interface ExclusiveListener {
   listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): void;
@@ -78,6 +81,14 @@ export class HttpApi {
   readonly #deadlineMs: number;
   readonly #routes = new RouteTable(ROUTES);
   readonly #pages: StaticPages;
+  readonly #hooks: ExchangeHooks = {
+    onDefect: (error, where) => this.#onDefect(error, where),
+    onEnd: (aborted) => {
+      this.#inFlightCount--;
+      if (aborted) this.#abortedCount++;
+    },
+  };
+  readonly #discards = new DiscardCounter();
   #guard: AccessGuard;
   #app: TemplatedApp | undefined;
   #inFlightCount = 0;
@@ -113,10 +124,11 @@ export class HttpApi {
     app.any('/*', (res, req) => this.#onRequest(res, req));
     try {
       const realPort = await probePort(host, port, PORT_OPTION);
-      if (this.#app !== app) throw new HalleyError('CLOSED', 'the API was closed while it began to listen', { host, port });
+      if (this.#app !== app)
+        throw new HalleyError('CLOSED', 'the API was closed while it began to listen', { host, port });
       // Exclusive: between the probe and here nobody can have slipped in to share the port.
       let listens = false;
-      (app as unknown as ExclusiveListener).listen(host, realPort, uWS.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+      (app as unknown as ExclusiveListener).listen(host, realPort, EXCLUSIVE_PORT, (socket) => {
         listens = socket !== false;
       });
       if (listens) return realPort;
@@ -148,19 +160,15 @@ export class HttpApi {
   }
 
   #onRequest(res: HttpResponse, req: HttpRequest): void {
-    const method = req.getCaseSensitiveMethod();
-    const path = req.getUrl();
-    const hooks = {
-      onDefect: (error: unknown) => this.#onDefect(error, `${method} ${path}`),
-      onEnd: (aborted: boolean) => {
-        this.#inFlightCount--;
-        if (aborted) this.#abortedCount++;
-      },
-    };
-    const exchange = new Exchange(res, hooks, method === 'HEAD');
+    const exchange = new Exchange(res, this.#hooks);
     this.#requestCount++;
     this.#inFlightCount++;
-    exchange.guard(() => this.#route(exchange, req, method, path));
+    exchange.guard(() => {
+      const method = req.getCaseSensitiveMethod();
+      const path = req.getUrl();
+      exchange.identify(method, path);
+      this.#route(exchange, req, method, path);
+    });
   }
 
   /** `req` is valid inside this call only: everything a later step needs is read here. */
@@ -188,11 +196,11 @@ export class HttpApi {
     const query = new Query(rawQuery);
     const mediaType = mediaTypeOf(req.getHeader('content-type'));
     if (route.method === 'GET') {
-      this.#handle(exchange, route, { query, mediaType, body: new Uint8Array(0) }, path);
+      this.#handle(exchange, route, { query, mediaType, body: new Uint8Array(0) });
       return;
     }
     exchange.readBody(announcedBytes(req.getHeader('content-length')), this.#bodyMaxBytes, (body) =>
-      this.#handle(exchange, route, { query, mediaType, body }, path),
+      this.#handle(exchange, route, { query, mediaType, body }),
     );
   }
 
@@ -204,7 +212,7 @@ export class HttpApi {
     });
   }
 
-  #handle(exchange: Exchange, route: Route, request: Parameters<Route['handle']>[1], path: string): void {
+  #handle(exchange: Exchange, route: Route, request: ApiRequest): void {
     const answer = route.handle(this.#services, request);
     if (!isPromise(answer)) {
       exchange.send(answer);
@@ -216,18 +224,23 @@ export class HttpApi {
       () => exchange.guard(() => exchange.send(errorReply(504, API_CODE.TIMEOUT, message))),
       this.#deadlineMs,
     );
+    // A closed server must not keep the process for the deadlines of requests that nobody waits for.
+    deadline.unref();
     answer
       .then(
-        (reply) => exchange.send(reply),
+        (reply) => exchange.guard(() => exchange.send(reply)),
         (error: unknown) => exchange.fail(error),
       )
-      .catch((error: unknown) => this.#onDefect(error, `${route.method} ${path}`))
       .finally(() => clearTimeout(deadline));
   }
 
   #onDefect(error: unknown, where: string): void {
     this.#defectCount++;
-    this.#deps.onDefect(error, where);
+    try {
+      this.#deps.onDefect(error, where);
+    } catch (thrown) {
+      // This runs inside uWS callbacks, which nothing may leave.
+      this.#discards.ignore(thrown, 'onDefect threw');
+    }
   }
 }
-

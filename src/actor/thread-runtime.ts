@@ -1,0 +1,312 @@
+/**
+ * One thread's share in the rings: it writes its own, reads all others, and turns when there is something to do.
+ *
+ * Threads: one runtime per thread, the control thread included; used by that thread only.
+ * Guarantees: records of one thread arrive in its order, each at most once. A turn takes a bounded number of records from
+ *   each ring in turn, so one busy writer starves neither the others nor the event loop. Raw handlers run while the
+ *   record's memory is held; messages to actors are decoded then and received only after the reading is over.
+ * Hot path: #turn() and Inlet.onRecord() (bench/actor/actor.bench.ts): nothing is allocated per record here.
+ */
+import { HalleyError } from '../errors/index.js';
+import { Doorbell, DRAIN_DETACHED, RingReader, RingWriter } from '../ring/index.js';
+import { FIRST_RAW_KIND, LAST_RAW_KIND } from './envelope.layout.js';
+import type { ThreadMemory } from './thread-memory.js';
+import { THREAD_STATE, ThreadStates } from './thread-state.layout.js';
+
+/** Records taken from one ring before the next ring gets its turn. */
+const MAX_RECORDS_PER_READER = 256;
+/** Turns in a row that may follow from microtasks alone before the event loop gets a look in. */
+const MAX_MICROTASK_TURNS = 16;
+/** How often an idle thread shows that it could turn. */
+export const HEARTBEAT_MS = 100;
+
+/**
+ * A handler of raw records. `bytes` is the writer's whole ring: read [offset, offset + lengthBytes) and only until
+ * return; never write.
+ */
+export type RawHandler = (bytes: Uint8Array, offset: number, lengthBytes: number, fromThread: number) => void;
+
+/** The actor system as the runtime sees it. */
+export interface Engine {
+  /** A record of kind 0 to 15; the memory is held until return, so nothing of the application may run. */
+  onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number, fromThread: number): void;
+  /** Receive what lies in the mailboxes, bounded. */
+  run(): void;
+  /** True when run() left something over. */
+  hasWork(): boolean;
+}
+
+/** Where errors go that belong to no actor: a throw in a raw handler or a turn hook. */
+export type ErrorSink = (error: unknown, where: string) => void;
+
+/** What comes from one other thread's ring. */
+class Inlet {
+  readonly reader: RingReader;
+  readonly #fromThread: number;
+  readonly #handlers: readonly (RawHandler | undefined)[];
+  readonly #onError: ErrorSink;
+  /** Records of kinds that nobody has registered, or not yet. */
+  unhandledCount: number;
+
+  constructor(
+    reader: RingReader,
+    fromThread: number,
+    handlers: readonly (RawHandler | undefined)[],
+    onError: ErrorSink,
+  ) {
+    this.reader = reader;
+    this.#fromThread = fromThread;
+    this.#handlers = handlers;
+    this.#onError = onError;
+    this.unhandledCount = 0;
+  }
+
+  get fromThread(): number {
+    return this.#fromThread;
+  }
+
+  onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    const handler = this.#handlers[kind];
+    if (handler === undefined) {
+      this.unhandledCount++;
+      return;
+    }
+    // One bad record must not take the rest of the drain with it.
+    try {
+      handler(bytes, offset, lengthBytes, this.#fromThread);
+    } catch (error) {
+      this.#onError(error, 'record');
+    }
+  }
+}
+
+export class ThreadRuntime {
+  readonly threadIndex: number;
+  readonly threadCount: number;
+  /** Of this thread's ring: claim, write, commit, then signal() or signalSoon(). */
+  readonly writer: RingWriter;
+  readonly states: ThreadStates;
+
+  readonly #doorbell: Doorbell;
+  readonly #inlets: Inlet[];
+  readonly #handlers: (RawHandler | undefined)[];
+  readonly #turnEndHooks: (() => void)[];
+  readonly #gapHooks: ((fromThread: number) => void)[];
+  readonly #beatHooks: (() => void)[];
+  readonly #onError: ErrorSink;
+  readonly #turnFromWake: () => void;
+  readonly #turnFromLoop: () => void;
+  readonly #signalSoon: () => void;
+  #engine: Engine | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #running: boolean;
+  #inTurn: boolean;
+  #wakeQueued: boolean;
+  #signalQueued: boolean;
+  #microtaskTurns: number;
+  #notified: number;
+  #gaps: number;
+
+  constructor(memory: ThreadMemory, threadIndex: number, onError: ErrorSink) {
+    if (!Number.isInteger(threadIndex) || threadIndex < 0 || threadIndex >= memory.threadCount) {
+      throw new HalleyError('THREAD_INDEX', `threads are numbered 0 to ${memory.threadCount - 1}`, { threadIndex });
+    }
+    this.threadIndex = threadIndex;
+    this.threadCount = memory.threadCount;
+    this.writer = new RingWriter(memory.rings[threadIndex]!);
+    this.states = new ThreadStates(memory.states);
+    this.#doorbell = new Doorbell(memory.doorbells, threadIndex);
+    this.#handlers = new Array<RawHandler | undefined>(LAST_RAW_KIND + 1).fill(undefined);
+    this.#onError = onError;
+    this.#inlets = [];
+    for (let from = 0; from < memory.threadCount; from++) {
+      if (from === threadIndex) continue;
+      const reader = new RingReader(memory.rings[from]!, threadIndex);
+      this.#inlets.push(new Inlet(reader, from, this.#handlers, onError));
+    }
+    this.#turnEndHooks = [];
+    this.#gapHooks = [];
+    this.#beatHooks = [];
+    this.#turnFromWake = () => this.#turn(false);
+    this.#turnFromLoop = () => this.#turn(true);
+    this.#signalSoon = () => this.signal();
+    this.#engine = undefined;
+    this.#heartbeat = undefined;
+    this.#running = false;
+    this.#inTurn = false;
+    this.#wakeQueued = false;
+    this.#signalQueued = false;
+    this.#microtaskTurns = 0;
+    this.#notified = 0;
+    this.#gaps = 0;
+  }
+
+  /** Register the handler of a raw kind, 16 to 255, once. @throws HalleyError RAW_KIND */
+  onRaw(kind: number, handler: RawHandler): void {
+    if (!Number.isInteger(kind) || kind < FIRST_RAW_KIND || kind > LAST_RAW_KIND || this.#handlers[kind]) {
+      throw new HalleyError('RAW_KIND', `a raw kind is a free number from ${FIRST_RAW_KIND} to ${LAST_RAW_KIND}`, {
+        kind,
+      });
+    }
+    this.#handlers[kind] = handler;
+  }
+
+  /** Call `hook` at the end of every turn in which something was delivered, before the doorbells ring. */
+  onTurnEnd(hook: () => void): void {
+    this.#turnEndHooks.push(hook);
+  }
+
+  /** Call `hook` when this thread had been too slow for `fromThread`'s ring: what lay there is lost to it. */
+  onReaderGap(hook: (fromThread: number) => void): void {
+    this.#gapHooks.push(hook);
+  }
+
+  /** Call `hook` on every heartbeat (100 ms) and at the end of every turn: cheap things only. */
+  onBeat(hook: () => void): void {
+    this.#beatHooks.push(hook);
+  }
+
+  /** The actor system takes kinds 0 to 15 and the part of a turn after the reading. Once. */
+  attachEngine(engine: Engine): void {
+    this.#engine = engine;
+    for (let kind = 0; kind < FIRST_RAW_KIND; kind++) {
+      this.#handlers[kind] = (bytes, offset, lengthBytes, from) =>
+        engine.onRecord(kind, bytes, offset, lengthBytes, from);
+    }
+  }
+
+  /** Attach to all rings at their heads and begin to turn. */
+  start(): void {
+    if (this.#running) throw new HalleyError('RUNTIME_STARTED', 'the runtime of a thread starts once');
+    this.#running = true;
+    for (const inlet of this.#inlets) inlet.reader.attach();
+    this.#doorbell.listen(
+      () => this.#hasRecords(),
+      () => this.#turn(true),
+    );
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref();
+    this.states.beat(this.threadIndex);
+  }
+
+  /** Leave all rings. Nothing is received any more; what was committed is still read by the others. */
+  close(): void {
+    if (!this.#running) return;
+    this.signal();
+    this.#running = false;
+    clearInterval(this.#heartbeat);
+    this.#doorbell.close();
+    for (const inlet of this.#inlets) inlet.reader.leave();
+  }
+
+  /** Ring the doorbells of everyone whom committed records concern. Called by itself at the end of every turn. */
+  signal(): void {
+    this.#signalQueued = false;
+    const mask = this.writer.takeUnsignalled();
+    if (mask !== 0) this.#notified += this.#doorbell.ring(mask);
+  }
+
+  /** signal() once for everything that this turn or microtask commits. */
+  signalSoon(): void {
+    if (this.#inTurn || this.#signalQueued) return;
+    this.#signalQueued = true;
+    queueMicrotask(this.#signalSoon);
+  }
+
+  /** Wake threads for a change in shared memory that is no record. */
+  ring(mask: number): void {
+    this.#notified += this.#doorbell.ring(mask);
+  }
+
+  /** Turn soon: a mailbox of this thread has something. */
+  wake(): void {
+    if (this.#inTurn || this.#wakeQueued || !this.#running) return;
+    this.#wakeQueued = true;
+    // Microtasks answer fastest, but a chain of them would shut out the sockets.
+    if (this.#microtaskTurns < MAX_MICROTASK_TURNS) {
+      this.#microtaskTurns++;
+      queueMicrotask(this.#turnFromWake);
+    } else setImmediate(this.#turnFromLoop);
+  }
+
+  /** Read what a thread that has died left in its ring, now: the supervisor, before it tells anybody. */
+  drainNow(): void {
+    if (this.#running && !this.#inTurn) this.#turn(true);
+  }
+
+  /** Doorbells that woke somebody; times this thread was detached from a ring; records of kinds without a handler. */
+  stats(): { notified: number; gaps: number; unhandled: number } {
+    let unhandled = 0;
+    for (const inlet of this.#inlets) unhandled += inlet.unhandledCount;
+    return { notified: this.#notified, gaps: this.#gaps, unhandled };
+  }
+
+  #hasRecords(): boolean {
+    for (const inlet of this.#inlets) if (inlet.reader.hasRecords()) return true;
+    return false;
+  }
+
+  #beat(): void {
+    this.states.beat(this.threadIndex);
+    // Whoever spins must not gate this ring for ever: its writer alone may detach it, and only between two drains.
+    for (const inlet of this.#inlets) {
+      const thread = inlet.fromThread;
+      if (this.states.state(thread) === THREAD_STATE.STALLED && this.writer.lagBytes(thread) > 0) {
+        this.writer.detachStalled(thread);
+      }
+    }
+    this.#runHooks(this.#beatHooks);
+  }
+
+  #turn(fromLoop: boolean): void {
+    if (fromLoop) this.#microtaskTurns = 0;
+    this.#wakeQueued = false;
+    if (!this.#running || this.#inTurn) return;
+    this.#inTurn = true;
+    // finally: drain() throws when memory is corrupt; the thread then dies by its own rule, not by never turning again.
+    try {
+      this.#deliver();
+    } finally {
+      this.#inTurn = false;
+    }
+    if (this.#running && this.#engine?.hasWork()) {
+      this.#wakeQueued = true;
+      setImmediate(this.#turnFromLoop);
+    }
+  }
+
+  #deliver(): void {
+    this.states.beat(this.threadIndex);
+    let deliveredCount = 0;
+    for (let index = 0; index < this.#inlets.length; index++) {
+      const inlet = this.#inlets[index]!;
+      const count = inlet.reader.drain(inlet, MAX_RECORDS_PER_READER);
+      if (count === DRAIN_DETACHED) this.#reportGap(inlet.fromThread);
+      else deliveredCount += count;
+    }
+    this.#engine?.run();
+    if (deliveredCount > 0) this.#runHooks(this.#turnEndHooks);
+    this.#runHooks(this.#beatHooks);
+    this.signal();
+  }
+
+  #reportGap(fromThread: number): void {
+    this.#gaps++;
+    for (const hook of this.#gapHooks) {
+      try {
+        hook(fromThread);
+      } catch (error) {
+        this.#onError(error, 'gap hook');
+      }
+    }
+  }
+
+  #runHooks(hooks: readonly (() => void)[]): void {
+    for (let index = 0; index < hooks.length; index++) {
+      try {
+        hooks[index]!();
+      } catch (error) {
+        this.#onError(error, 'turn hook');
+      }
+    }
+  }
+}

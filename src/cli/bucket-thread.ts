@@ -1,0 +1,44 @@
+/**
+ * What a worker thread of the pool runs: one bucket, wired.
+ *
+ * Threads: worker threads; loaded by the actor runtime's thread entry.
+ */
+import type { ThreadContext } from '../actor/index.js';
+import { systemClock } from '../clock/index.js';
+import { Bucket, type BucketData, RoomCounts } from '../comet/index.js';
+import { Snowflake } from '../id/index.js';
+import { createAuthenticator } from '../logic/index.js';
+import { pinoLogger, stormGuard, ThreadCounters } from '../telemetry/index.js';
+
+const LOG_SWEEP_MS = 5_000;
+
+/** Start the bucket of this thread; resolves when its port is open. */
+export async function startThread(context: ThreadContext): Promise<void> {
+  const { options, memory, allEpoch } = context.workerData as BucketData;
+  const target = pinoLogger({ level: options.logLevel, fields: { thread: context.threadIndex } });
+  const log = stormGuard({ target, nowMs: () => systemClock.monotonicMs() });
+  const sweep = setInterval(() => log.sweep(), LOG_SWEEP_MS);
+  const { auth } = options;
+  const bucket = new Bucket(options, {
+    runtime: context.runtime,
+    clock: systemClock,
+    ids: new Snowflake(memory.ids, context.threadIndex),
+    counters: new ThreadCounters(memory.counters, context.threadIndex),
+    roomCounts: new RoomCounts(memory.roomCounts, context.threadCount),
+    authenticator: createAuthenticator(
+      auth.mode === 'jwt' ? { mode: 'jwt', secret: auth.jwtSecret } : { mode: 'open' },
+    ),
+    log: log.logger,
+    acceptGate: new Int32Array(memory.acceptGate),
+    allEpoch,
+    incarnation: context.incarnation,
+  });
+  context.onDying(() => bucket.makeInert());
+  context.onCloseSockets(() => bucket.shutDown());
+  context.onStop(async () => {
+    await bucket.stop();
+    clearInterval(sweep);
+    log.flush();
+  });
+  await bucket.start();
+}

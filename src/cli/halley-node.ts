@@ -1,0 +1,293 @@
+/**
+ * One node, wired: shared memory, control thread, buckets, queue and HTTP API, in the order in which they need each other.
+ *
+ * Threads: main thread. Used by `main.ts` and, as a library, by `createServer` (../index.ts).
+ * Guarantees: start() resolves when every port is bound, or rejects with everything closed again; stop() ends within
+ *   shutdown.timeout_ms.
+ */
+import { resolve as resolvePath } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ThreadPool } from '../actor/index.js';
+import { systemClock } from '../clock/index.js';
+import { allocateRoomCounts, type BucketData, CometControl, RoomCounts, Sequencer } from '../comet/index.js';
+import type { Config } from '../config/index.js';
+import { HalleyError } from '../errors/index.js';
+import { allocateSnowflake, HighWaterMark, issueLimitMs, Snowflake } from '../id/index.js';
+import { JobQueue } from '../job/index.js';
+import { HttpApi } from '../logic/index.js';
+import { type NotReadyReason, probePort, type ReadinessProbe } from '../push/index.js';
+import { MemorySessions } from '../store/index.js';
+import {
+  allocateCounters,
+  clearGauges,
+  type Logger,
+  METRIC,
+  METRICS,
+  pinoLogger,
+  readThread,
+  readTotals,
+  ThreadCounters,
+} from '../telemetry/index.js';
+import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
+import { nextNodeEpoch } from './node-epoch.js';
+import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, serverIdOf } from './node-options.js';
+import { loadPages } from './pages.js';
+import { packageVersion } from './version.js';
+
+const HOUSEKEEPING_MS = 1_000;
+const REQUEST_TIMEOUT_MS = 5_000;
+/** Share of the shutdown time that the queue may take to empty. */
+const QUEUE_DRAIN_RATIO = 0.3;
+
+/** Where a node listens. */
+export interface NodeAddresses {
+  readonly wsUrl: string;
+  readonly httpUrl: string;
+  readonly wsPort: number;
+  readonly httpPort: number;
+  readonly bucketCount: number;
+  readonly serverId: string;
+}
+
+export interface NodeHooks {
+  /** The application (in a bucket) asked for a shutdown. */
+  readonly onShutdownRequest: () => void;
+  /** A start that waits says why. */
+  readonly onWaiting?: (message: string) => void;
+}
+
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+export class HalleyNode implements ReadinessProbe {
+  readonly #config: Config;
+  readonly #hooks: NodeHooks;
+  readonly #log: Logger;
+  readonly #closers: (() => unknown)[] = [];
+  #job: JobQueue | undefined;
+  #http: HttpApi | undefined;
+  #pool: ThreadPool | undefined;
+  #idMemory: SharedArrayBuffer | undefined;
+  #comet: CometControl | undefined;
+  #stopping = false;
+  #hasStuckBucket = false;
+
+  constructor(config: Config, bucketCountDefault: number, hooks: NodeHooks) {
+    this.#config = config.buckets > 0 ? config : { ...config, buckets: bucketCountDefault };
+    this.#hooks = hooks;
+    this.#log = pinoLogger({ level: config.log.level, fields: { thread: 0 } });
+  }
+
+  get log(): Logger {
+    return this.#log;
+  }
+
+  /** The door for pushes, after start(). */
+  get pusher(): JobQueue {
+    if (this.#job === undefined) throw new HalleyError('NODE_NOT_STARTED', 'start the node before pushing');
+    return this.#job;
+  }
+
+  /** Rooms, counts and disconnects of this node, after start(). */
+  get comet(): CometControl {
+    if (this.#comet === undefined) throw new HalleyError('NODE_NOT_STARTED', 'start the node before asking it');
+    return this.#comet;
+  }
+
+  async start(): Promise<NodeAddresses> {
+    try {
+      return await this.#start();
+    } catch (error) {
+      await this.#closeAll();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<NodeAddresses> {
+    const config = this.#config;
+    const threadCount = config.buckets + 1;
+    const wsPort = await probePort(config.host, config.ws_port, 'ws_port');
+    const nodeEpoch = await nextNodeEpoch(config.data_dir);
+    const serverId = serverIdOf(config);
+
+    const idMemory = allocateSnowflake({
+      epochMs: config.id.epoch_ms,
+      machineBase: machineBaseOf(config.id.machine_block, threadCount),
+      slotCount: threadCount,
+    });
+    const mark = await HighWaterMark.open({
+      directory: config.data_dir,
+      memory: idMemory,
+      aheadMs: config.id.mark_ahead_ms,
+      onWaiting: (waitMs) =>
+        this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s for the ids of an earlier run to pass`),
+    });
+    this.#closers.push(() => mark.close());
+    this.#idMemory = idMemory;
+
+    const countersMemory = allocateCounters(METRICS, threadCount);
+    const counters = new ThreadCounters(countersMemory, 0);
+    const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
+    const acceptGate = allocateAcceptGate(threadCount);
+    const allEpoch = Date.now();
+    const pool = new ThreadPool({
+      workerCount: config.buckets,
+      module: new URL('./bucket-thread.js', import.meta.url).href,
+      workerData: {
+        options: bucketOptionsOf(config, wsPort, this.#appUrl()),
+        memory: { counters: countersMemory, roomCounts: roomCountsMemory, ids: idMemory, acceptGate },
+        allEpoch,
+      } satisfies BucketData,
+      ringCapacityBytes: config.ring.bucket_bytes,
+      controlRingCapacityBytes: config.ring.control_bytes,
+      maxRecordBytes: config.ring.max_record_bytes,
+      stallMs: config.ring.stall_ms,
+      maxCrashesPerMinute: config.bucket.max_crashes_per_minute,
+      ...(config.bucket.heap_mb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: config.bucket.heap_mb } }),
+      system: {
+        onFailure: (failure) => this.#log.error({ ...failure }, 'an actor failed'),
+        onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),
+      },
+      onError: (error, where) => this.#log.error({ err: error, where }, 'a record could not be handled'),
+      onThreadReady: (thread) => comet.bucketReady(thread),
+      onThreadLost: (thread, incarnation, reason) => {
+        comet.bucketLost(thread);
+        clearGauges(countersMemory, thread);
+        counters.add(METRIC.bucket_restarts, 1);
+        this.#log.error({ bucket: thread, incarnation, reason }, 'a bucket died; its channels are gone');
+      },
+      onThreadDown: (thread, reason) =>
+        this.#log.fatal({ bucket: thread, reason }, 'a bucket crashed too often and stays down'),
+    });
+    const { runtime, system } = pool;
+
+    const sequencer = new Sequencer(runtime.writer, new Snowflake(idMemory, 0), {
+      roomCapacity: config.limits.rooms,
+      firstEpoch: allEpoch,
+      maxBodyBytes: config.limits.push_body_bytes,
+    });
+    const comet = new CometControl(
+      { serverId, nodeEpoch, requestTimeoutMs: REQUEST_TIMEOUT_MS },
+      {
+        runtime,
+        sequencer,
+        sessions: new MemorySessions(),
+        roomCounts: new RoomCounts(roomCountsMemory, threadCount),
+        counters,
+        clock: systemClock,
+        log: this.#log,
+      },
+    );
+    this.#comet = comet;
+    this.#closers.push(() => comet.close());
+    const job = new JobQueue(comet, {
+      maxCount: config.queue.max_messages,
+      maxBytes: config.queue.max_bytes,
+      messageMaxBytes: config.limits.push_body_bytes,
+    });
+    this.#job = job;
+    this.#closers.push(() => job.close());
+    comet.connect({ pusher: job, onShutdown: this.#hooks.onShutdownRequest });
+
+    this.#pool = pool;
+    await pool.launch();
+
+    const channelsOf = (state: string, thread: number): number | undefined =>
+      state === 'ready' ? readThread(countersMemory, thread).channels : undefined;
+    const housekeeping = setInterval(() => {
+      const gauges = job.gauges();
+      counters.set(METRIC.queue_messages, gauges.queuedCount);
+      counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
+      setAcceptGates(
+        acceptGate,
+        [undefined, ...pool.status().threads.map(({ state, thread }) => channelsOf(state, thread))],
+        config.bucket.accept_above_mean_ratio,
+      );
+    }, HOUSEKEEPING_MS);
+    this.#closers.push(() => clearInterval(housekeeping));
+
+    const http = new HttpApi({
+      pusher: job,
+      comet,
+      node: nodeDescriptionOf(config, wsPort, packageVersion()),
+      probes: [this],
+      stats: () => ({
+        totals: readTotals(countersMemory),
+        threads: Array.from({ length: threadCount }, (_, thread) => readThread(countersMemory, thread)),
+        queue: job.gauges(),
+        runtime: runtime.stats(),
+        actors: system.stats(),
+      }),
+      batchMaxCount: config.http.max_batch,
+      bodyMaxBytes: config.http.max_body_bytes,
+      apiToken: config.http.token === '' ? undefined : config.http.token,
+      pages: await loadPages(),
+      onDefect: (error, where) => this.#log.error({ err: error, where }, 'the HTTP API failed'),
+    });
+    this.#http = http;
+    const httpPort = await http.listen(config.host, config.http_port);
+    return {
+      wsUrl: `ws://${urlHost(config.host)}:${wsPort}/sub`,
+      httpUrl: `http://${urlHost(config.host)}:${httpPort}/`,
+      wsPort,
+      httpPort,
+      bucketCount: config.buckets,
+      serverId,
+    };
+  }
+
+  /** ReadinessProbe. */
+  notReady(): readonly NotReadyReason[] {
+    const reasons: NotReadyReason[] = [];
+    if (this.#stopping) reasons.push({ reason: 'stopping', detail: 'the node is shutting down' });
+    for (const { thread, state, lastReason } of this.#pool?.status().threads ?? []) {
+      if (state === 'ready') continue;
+      const died = lastReason === '' ? '' : `; it last died of: ${lastReason.split('\n')[0]}`;
+      reasons.push({ reason: `bucket_${state}`, detail: `bucket ${thread} is ${state}${died}` });
+    }
+    if (this.#idMemory !== undefined && issueLimitMs(this.#idMemory) <= Date.now()) {
+      reasons.push({ reason: 'ids_stopped', detail: 'the high-water mark could not be renewed; no ids are issued' });
+    }
+    return reasons;
+  }
+
+  /** Stop accepting, tell the channels, close, within shutdown.timeout_ms. Resolves true where nothing had to be cut off. */
+  async stop(): Promise<boolean> {
+    if (this.#stopping) return true;
+    this.#stopping = true;
+    const { timeout_ms: timeoutMs } = this.#config.shutdown;
+    const drained = (await this.#job?.drain(timeoutMs * QUEUE_DRAIN_RATIO)) ?? true;
+    const stopped = await this.#stopPool(timeoutMs * (1 - QUEUE_DRAIN_RATIO));
+    await this.#closeAll();
+    return drained && stopped;
+  }
+
+  /** False: a bucket did not stop in time. */
+  async #stopPool(timeoutMs: number): Promise<boolean> {
+    const pool = this.#pool;
+    this.#pool = undefined;
+    if (pool === undefined) return true;
+    const { stuck } = await pool.stop(timeoutMs);
+    if (stuck.length > 0) this.#log.error({ buckets: stuck }, 'buckets did not stop in time');
+    this.#hasStuckBucket = stuck.length > 0;
+    return stuck.length === 0;
+  }
+
+  /** A bucket spins: process.exit() would abort while it holds sockets; only a signal ends the process then. */
+  get hasStuckBucket(): boolean {
+    return this.#hasStuckBucket;
+  }
+
+  async #closeAll(): Promise<void> {
+    this.#http?.close();
+    await this.#stopPool(this.#config.shutdown.timeout_ms);
+    for (const close of this.#closers.splice(0).reverse()) await close();
+  }
+
+  #appUrl(): string {
+    const { app } = this.#config;
+    if (app === '' || /^(file|data|node):/.test(app)) return app;
+    return pathToFileURL(resolvePath(app)).href;
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * From the configuration to what each part of the node takes: the only place that knows both names.
+ */
+import { hostname } from 'node:os';
+import type { BucketOptions } from '../comet/index.js';
+import type { Config } from '../config/index.js';
+import { HalleyError } from '../errors/index.js';
+import type { NodeDescription } from '../logic/index.js';
+
+/** Machine ids are leased in blocks of so many, one per thread. */
+export const MACHINE_BLOCK_SIZE = 16;
+
+/** Id of this node: configured, or the host's name. */
+export function serverIdOf(config: Config): string {
+  return config.server_id === '' ? hostname() : config.server_id;
+}
+
+/**
+ * First machine id of the node's threads. More threads than a block holds take two blocks, of which the configured one
+ * must be the first, an even one.
+ */
+export function machineBaseOf(machineBlock: number, threadCount: number): number {
+  if (threadCount > MACHINE_BLOCK_SIZE && machineBlock % 2 !== 0) {
+    throw new HalleyError(
+      'MACHINE_BLOCK_ODD',
+      `a node with more than ${MACHINE_BLOCK_SIZE - 1} buckets uses two blocks of machine ids: id.machine_block must be even`,
+      { machine_block: machineBlock, threads: threadCount },
+    );
+  }
+  return machineBlock * MACHINE_BLOCK_SIZE;
+}
+
+/** @param wsPort the probed port, the same for every bucket */
+export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string): BucketOptions {
+  const { auth, limits, slow, fanout, heartbeat, bucket, shutdown } = config;
+  return {
+    host: config.host,
+    port: wsPort,
+    app: appUrl,
+    auth: { mode: auth.mode === 'jwt' ? 'jwt' : 'open', jwtSecret: auth.jwt_secret },
+    handshakeTimeoutMs: auth.handshake_timeout_ms,
+    heartbeatIntervalS: heartbeat.interval_s,
+    heartbeatMisses: heartbeat.max_misses,
+    bodyBytes: limits.body_bytes,
+    requestBodyBytes: limits.request_body_bytes,
+    roomIdBytes: limits.room_id_bytes,
+    roomsPerChannel: limits.rooms_per_channel,
+    watchOps: limits.watch_ops,
+    preAuthBytes: limits.pre_auth_bytes,
+    preAuthPackets: limits.pre_auth_packets,
+    channelsPerBucket: limits.channels_per_bucket,
+    maxBackpressureBytes: slow.max_backpressure_bytes,
+    slowCloseAfterMs: slow.close_after_ms,
+    batchMaxMessages: fanout.batch_max_messages,
+    batchMaxBytes: fanout.batch_max_bytes,
+    maxDelayMs: fanout.max_delay_ms,
+    dutyThreshold: fanout.duty_threshold,
+    dutyTarget: fanout.duty_target,
+    heapRefuseRatio: bucket.heap_refuse_ratio,
+    drainMs: shutdown.drain_ms,
+    logLevel: config.log.level,
+  };
+}
+
+/** What clients and operators are told about this node. */
+export function nodeDescriptionOf(config: Config, wsPort: number, version: string): NodeDescription {
+  const { node, heartbeat } = config;
+  return {
+    serverId: serverIdOf(config),
+    hostname: hostname(),
+    domain: node.default_domain === '' ? config.host : node.default_domain,
+    hostDomain: node.host_domain,
+    addrs: node.addrs.length > 0 ? node.addrs : [config.host],
+    tcpPort: 0,
+    wsPort,
+    wssPort: 0,
+    heartbeatS: heartbeat.interval_s,
+    heartbeatMaxCount: heartbeat.max_misses,
+    backoff: {
+      maxDelayS: node.backoff_max_s,
+      baseDelayS: node.backoff_base_s,
+      factor: node.backoff_factor,
+      jitterRatio: node.backoff_jitter,
+    },
+    region: node.region,
+    zone: node.zone,
+    env: '',
+    version,
+    weight: node.weight,
+    listenUrls: [`ws://${config.host.includes(':') ? `[${config.host}]` : config.host}:${wsPort}/sub`],
+  };
+}

@@ -1,0 +1,18 @@
+/**
+ * comet: where clients are connected.
+ *
+ * On the control thread `CometControl` keeps who is where and `Sequencer` numbers every push and writes it once into the
+ * control thread's ring. In every bucket (worker thread) `Bucket` owns sockets, rooms and watch sets, and turns what the
+ * ring brings into as few socket writes as possible.
+ *
+ *   push -> Sequencer.pushRoom -> ring -> Bucket -> FanoutGroup (one per room and watch set) -> uWS topic -> members
+ *
+ * A client's way in: WsListener -> Handshake (auth, session, rooms) -> PacketHandler. Slow clients: Subscriptions.
+ * Hot path: `sequencer.ts`, `bucket/fanout-group.ts`, `bucket/direct-outbox.ts`. Wired by `cli/halley-node.ts` and
+ * `cli/bucket-thread.ts`; nobody else imports this folder.
+ */
+export { Bucket, type BucketParts } from './bucket/bucket.js';
+export type { BucketData, BucketMemory, BucketOptions } from './bucket/bucket-options.js';
+export { CometControl, type CometControlOptions, type CometControlParts } from './comet-control.js';
+export { allocateRoomCounts, RoomCounts } from './room-counts.js';
+export { Sequencer, type SequencerOptions } from './sequencer.js';

@@ -1,0 +1,53 @@
+/**
+ * Where everything lies in the shared memory of a node's snowflakes, and which bit of an id means what.
+ *
+ * Layout of an id, 63 bits, big-endian on the wire, always positive as a signed 64-bit integer:
+ *
+ *    63 62                                      22 21         12 11            0
+ *   +--+------------------------------------------+-------------+---------------+
+ *   | 0| 41: ms since the id epoch (69 years)     | 10: machine | 12: sequence  |
+ *   +--+------------------------------------------+-------------+---------------+
+ *    \_________ high word (32) _______/\__________ low word (32) _______________/
+ *
+ * A *ticket* is an id without its machine: ms * 4,096 + sequence, 53 bits, so exactly what a double holds. A slot's whole
+ * state is its last ticket, and drawing is: a greater ticket, stored before it is handed out.
+ *
+ * Layout of the memory: one header, then one slot per thread, each of 128 bytes: two cache lines, because the prefetcher
+ * of current x86 processors fetches lines in pairs.
+ *
+ *   header  0 magic i32 | 4 slot count i32 | 8 machine base i32 | 12 control version i32 | 16 id epoch f64 | 24 limit f64
+ *   slot    0 last ticket f64 | 8 generation i32
+ *
+ * Tickets and the limit are doubles, stored whole: one aligned 8-byte move on every 64-bit target of V8, so never torn.
+ */
+
+/** 'HSNO': tells snowflake memory from any other SharedArrayBuffer handed over by mistake. */
+export const SNOWFLAKE_MAGIC = 0x48534e4f;
+
+export const MACHINE_ID_COUNT = 1024;
+export const SEQUENCE_COUNT = 4096;
+/** One past the last ticket: 2^41 ms of 4,096 ids. */
+export const TICKET_END = 2 ** 53;
+
+export const HEADER_BYTES = 128;
+export const SLOT_BYTES = 128;
+
+export const MAGIC_WORD = 0;
+export const SLOT_COUNT_WORD = 1;
+export const MACHINE_BASE_WORD = 2;
+/** Raised after every change of the limit and of a slot's generation: a draw compares this one word. */
+export const CONTROL_VERSION_WORD = 3;
+/** Index into a Float64Array. Wall clock ms that id time 0 stands for; written once. */
+export const EPOCH_DOUBLE = 2;
+/** Index into a Float64Array. Wall clock ms that every id's own ms must lie before. */
+export const LIMIT_DOUBLE = 3;
+
+/** Index into a Float64Array of the last ticket of `slotIndex`. */
+export function ticketDouble(slotIndex: number): number {
+  return (HEADER_BYTES + slotIndex * SLOT_BYTES) / 8;
+}
+
+/** Index into an Int32Array of the generation of `slotIndex`: how many generators were made on the slot. */
+export function generationWord(slotIndex: number): number {
+  return (HEADER_BYTES + slotIndex * SLOT_BYTES) / 4 + 2;
+}

@@ -1,0 +1,86 @@
+/**
+ * routes: the table of the HTTP API, one row per route. The README's table is made from it.
+ */
+import { pushBatch } from './batch-route.js';
+import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
+import { onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
+import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
+import { health, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
+import { type Method, type Route, renderRoutes } from './route.js';
+
+function route(
+  method: Method,
+  path: string,
+  takes: string,
+  doc: string,
+  handle: Route['handle'],
+  access: Route['access'] = 'token',
+): Route {
+  return { method, path, takes, doc, handle, access };
+}
+
+export const ROUTES: readonly Route[] = [
+  route(
+    'POST',
+    '/goim/push/keys',
+    'query `operation`, `keys` repeated; body: the message',
+    'pushes to device keys',
+    pushKeys,
+  ),
+  route(
+    'POST',
+    '/goim/push/mids',
+    'query `operation`, `mids` repeated; body: the message',
+    'pushes to users',
+    pushMids,
+  ),
+  route(
+    'POST',
+    '/goim/push/room',
+    'query `operation`, `type`, `room`; body: the message',
+    'pushes to a room',
+    pushRoom,
+  ),
+  route('POST', '/goim/push/all', 'query `operation`, `speed`; body: the message', 'pushes to everyone', pushAll),
+  route(
+    'GET',
+    '/goim/online/top',
+    'query `type`, `limit`',
+    'the fullest rooms of a type: `[{room_id, count}]`',
+    onlineTop,
+  ),
+  route('GET', '/goim/online/room', 'query `type`, `rooms` repeated', 'members per room: `{room: count}`', onlineRoom),
+  route('GET', '/goim/online/total', '', 'channels and distinct addresses: `{conn_count, ip_count}`', onlineTotal),
+  route('GET', '/goim/nodes/weighted', 'query `platform`', 'where to connect, and how to keep alive', nodesWeighted),
+  route('GET', '/goim/nodes/instances', '', 'the nodes as discovery knows them', nodesInstances),
+  route(
+    'POST',
+    '/halley/push/batch',
+    'JSON or MessagePack, one push command or an array',
+    'a row `{code, message}` per command; in order, not all-or-nothing',
+    pushBatch,
+  ),
+  route(
+    'POST',
+    '/halley/disconnect',
+    'JSON `{keys?, mids?, code?, reason?, reconnect?, retry_after_ms?}`',
+    'closes channels: `{count}`',
+    disconnect,
+  ),
+  route('POST', '/halley/rooms/join', 'JSON `{keys?, mids?, rooms}`', 'puts channels into rooms: `{count}`', joinRooms),
+  route(
+    'POST',
+    '/halley/rooms/leave',
+    'JSON `{keys?, mids?, rooms}`',
+    'takes channels out of rooms: `{count}`',
+    leaveRooms,
+  ),
+  route('GET', '/halley/stats', '', 'counters, totals and per thread', stats),
+  route('GET', '/health', '', '200 as long as the event loop turns', health, 'open'),
+  route('GET', '/ready', '', '200 `{ready: true}`, or 503 with reasons', ready, 'open'),
+];
+
+/** The README's table of routes, in Markdown. */
+export function routeTableMarkdown(): string {
+  return renderRoutes(ROUTES);
+}

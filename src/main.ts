@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+/**
+ * The program: reads argv and env, runs one command, exits. `node dist/main.js` and the `halley` bin are the same.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { runConfigCommand } from './cli/config-command.js';
+import { EXIT, runStartCommand } from './cli/start-command.js';
+import { packageVersion } from './cli/version.js';
+import { flagRows } from './config/index.js';
+
+const out = (line: string): void => void process.stdout.write(`${line}\n`);
+const err = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** Ends the process: after the third signal at once, otherwise through the command's own end. */
+function onSignal(handler: (signal: string) => void): void {
+  let count = 0;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      count += 1;
+      if (count > 2) process.exit(EXIT.FAILED);
+      handler(signal);
+    });
+  }
+}
+
+const program = new Command('halley')
+  .description('A comet: rooms, pushes and chat for very many connections.')
+  .version(packageVersion())
+  .showHelpAfterError('(halley --help shows what there is)');
+
+for (const { flag, placeholder, doc } of flagRows()) program.addOption(new Option(`${flag} ${placeholder}`, doc));
+program
+  .addHelpText('after', '\nEvery option has a HALLEY_* variable and a TOML key: halley config explain')
+  .action(async () => {
+    const flags: Record<string, string> = {};
+    for (const option of program.options) {
+      const value: unknown = program.getOptionValue(option.attributeName());
+      if (option.long !== undefined && typeof value === 'string') flags[option.long.slice(2)] = value;
+    }
+    process.exitCode = await runStartCommand(flags, process.env, { out, err, onSignal });
+    // A bucket that was cut off, or a library's timer, must not keep a stopped node alive.
+    process.exit();
+  });
+
+program
+  .command('config')
+  .description('check, show or explain the configuration')
+  .argument('[words...]', 'check | show | explain [option]')
+  .allowUnknownOption()
+  .helpOption(false)
+  .action(() => {
+    const words = process.argv.slice(process.argv.indexOf('config') + 1);
+    process.exitCode = runConfigCommand(words, process.env, {
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+      readFile: (path) => readFileSync(path, 'utf8'),
+    });
+  });
+
+await program.parseAsync();

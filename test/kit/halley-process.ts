@@ -1,0 +1,123 @@
+/**
+ * Starts the program as a user does (`node dist/main.js`), on free ports with a data directory of its own, and ends it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const START_DEADLINE_MS = 20_000;
+
+export interface HalleyProcess {
+  readonly wsUrl: string;
+  readonly wsPort: number;
+  /** Without a slash at its end. */
+  readonly httpUrl: string;
+  readonly httpPort: number;
+  readonly pid: number;
+  readonly child: ChildProcess;
+  /** Everything it wrote so far, both streams. */
+  output(): string;
+  /** Send a signal and wait for the end. Resolves with exit code or signal name. */
+  stop(signal?: NodeJS.Signals): Promise<number | string>;
+  /** Resolves when the process has ended by itself. */
+  readonly exited: Promise<number | string>;
+}
+
+export interface HalleyOptions {
+  /** Further arguments, for example `['--buckets', '1']`. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Kept after the end where given; otherwise a temporary directory is made and removed. */
+  readonly dataDir?: string;
+}
+
+/** Start a node and wait until it says that it is ready. Rejects with its output where it ends before that. */
+export async function startHalley(options: HalleyOptions = {}): Promise<HalleyProcess> {
+  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'halley-test-')));
+  const given = options.args ?? [];
+  const args = [MAIN, '--data-dir', dataDir, ...given];
+  for (const [flag, value] of [
+    ['--ws-port', '0'],
+    ['--http-port', '0'],
+    ['--buckets', '2'],
+  ] as const) {
+    if (!given.includes(flag)) args.push(flag, value);
+  }
+  const child = spawn(process.execPath, args, {
+    env: { ...cleanEnv(), ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  const exited = new Promise<number | string>((resolve) => {
+    child.once('exit', (code, signal) => {
+      if (options.dataDir === undefined) void rm(dataDir, { recursive: true, force: true });
+      resolve(code ?? signal ?? 'unknown');
+    });
+  });
+  const ready = new Promise<{ wsUrl: string; httpUrl: string }>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
+      START_DEADLINE_MS,
+    );
+    const read = (chunk: Buffer) => {
+      output += chunk.toString();
+      const ws = /WebSocket +(ws:\S+)/.exec(output)?.[1];
+      const http = /HTTP API +(http:\S+)/.exec(output)?.[1];
+      if (ws === undefined || http === undefined) return;
+      clearTimeout(timer);
+      resolve({ wsUrl: ws, httpUrl: http.replace(/\/$/, '') });
+    };
+    child.stdout.on('data', read);
+    child.stderr.on('data', read);
+    void exited.then((code) => {
+      clearTimeout(timer);
+      reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
+    });
+  });
+  const { wsUrl, httpUrl } = await ready;
+  return {
+    wsUrl,
+    wsPort: Number(new URL(wsUrl).port),
+    httpUrl,
+    httpPort: Number(new URL(httpUrl).port),
+    pid: child.pid ?? 0,
+    child,
+    output: () => output,
+    exited,
+    stop: (signal = 'SIGINT') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      return exited;
+    },
+  };
+}
+
+/** Run the program to its end, for commands and failing starts. */
+export async function runHalley(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly code: number | string; readonly stdout: string; readonly stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { ...cleanEnv(), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const code = await new Promise<number | string>((resolve) => {
+    child.once('close', (exitCode, signal) => resolve(exitCode ?? signal ?? 'unknown'));
+  });
+  return { code, stdout, stderr };
+}
+
+/** The environment without HALLEY_* of the test runner. */
+function cleanEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HALLEY_')));
+}

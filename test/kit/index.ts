@@ -1,0 +1,7 @@
+/**
+ * kit: what the end-to-end tests share: the program as a child process, a wire client, HTTP calls, waiting.
+ */
+export { eventually } from './eventually.js';
+export { type HalleyOptions, type HalleyProcess, runHalley, startHalley } from './halley-process.js';
+export { type ApiAnswer, get, post, pushRoom } from './http.js';
+export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';
