@@ -123,6 +123,9 @@ export class HalleyNode implements ReadinessProbe {
       onWaiting: (waitMs) =>
         this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s for the ids of an earlier run to pass`),
     });
+    mark.keepRenewing((error) =>
+      this.#log.error({ err: error }, 'the high-water mark could not be renewed; no ids are issued'),
+    );
     this.#closers.push(() => mark.close());
     this.#idMemory = idMemory;
 
@@ -199,6 +202,8 @@ export class HalleyNode implements ReadinessProbe {
       const gauges = job.gauges();
       counters.set(METRIC.queue_messages, gauges.queuedCount);
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
+      counters.set(METRIC.doorbells, runtime.stats().notified);
+      counters.set(METRIC.dead_letters, system.stats().deadLetters);
       setAcceptGates(
         acceptGate,
         [undefined, ...pool.status().threads.map(({ state, thread }) => channelsOf(state, thread))],
