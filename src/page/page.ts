@@ -8,29 +8,30 @@
  * | what | file |
  * |---|---|
  * | the connection: state machine, status, rooms on the wire | connection.ts, connection-status.ts, membership.ts |
- * | what it is made of | frame.ts, room-table.ts, backoff.ts, socket.port.ts, browser-socket.ts |
+ * | what it is made of | frame.ts, room-table.ts, backoff.ts, socket.port.ts |
  * | numbers and lines | rates.ts, message-log.ts, message-text.ts, status-text.ts |
- * | requests | settings.ts, push-request.ts, http-api.ts, device-key.ts |
- * | the screen | connection-form.ts, push-form.ts, rooms-view.ts, numbers-view.ts, log-view.ts, elements.ts |
+ * | what the forms say | settings.ts, push-request.ts |
+ * | everything that needs a browser | screen/ |
  *
  * Everything that arrives goes into `Rates`, `MessageLog` and the room table, at any rate; the screen is written from there
- * once per animation frame. Files without DOM have tests beside them; test/page.test.ts runs the page in a browser.
+ * once per animation frame. What stands beside this file knows no DOM (tsconfig.test.json compiles it without one) and has
+ * its tests beside it; test/page.test.ts runs the page in a browser.
  */
 import { systemClock } from '../clock/index.js';
-import { openBrowserSocket, scheduleInBrowser } from './browser-socket.js';
 import { Connection } from './connection.js';
-import { ConnectionForm } from './connection-form.js';
 import type { ConnectionListener, ConnectionStatus } from './connection-status.js';
-import { claimDeviceKey } from './device-key.js';
-import { element, setText } from './elements.js';
 import type { InboundMessage } from './frame.js';
-import { findWebSocketUrl } from './http-api.js';
-import { LogView } from './log-view.js';
 import { LOG_LINES_COUNT, type LogLine, MessageLog } from './message-log.js';
-import { NumbersView } from './numbers-view.js';
-import { PushForm } from './push-form.js';
 import { Rates } from './rates.js';
-import { RoomsView } from './rooms-view.js';
+import { openBrowserSocket, scheduleInBrowser } from './screen/browser-socket.js';
+import { ConnectionForm } from './screen/connection-form.js';
+import { claimDeviceKey } from './screen/device-key.js';
+import { element, setText } from './screen/elements.js';
+import { findWebSocketUrl } from './screen/http-api.js';
+import { LogView } from './screen/log-view.js';
+import { NumbersView } from './screen/numbers-view.js';
+import { PushForm } from './screen/push-form.js';
+import { RoomsView } from './screen/rooms-view.js';
 import type { ConnectSettings } from './settings.js';
 import { endText, statusText } from './status-text.js';
 
@@ -144,14 +145,19 @@ class Page implements ConnectionListener {
   #renderFrame(): void {
     this.#isFrameRequested = false;
     this.#logView.render();
+    this.#showMembers();
     if (!this.#areRoomsChanged) return;
     this.#areRoomsChanged = false;
     this.#roomsView.render(this.#connection.rooms(), this.#connection.status.phase === 'online');
   }
 
-  #showNumbers(): void {
+  /** A heartbeat counts the primary room; without one its zero means nothing. */
+  #showMembers(): void {
     const hasPrimary = this.#connection.rooms().some((row) => row.isPrimary && row.state === 'joined');
     this.#numbers.showMembers(hasPrimary ? this.#memberCount : undefined);
+  }
+
+  #showNumbers(): void {
     this.#numbers.showRates(this.#rates);
     this.#logView.setRate(this.#rates.messagesPerSec());
   }

@@ -2,8 +2,9 @@
  * The list of rooms: where each sequence stands, and the way out. Rows stay the same elements, so a button that has the
  * focus keeps it while offsets move on.
  */
+
+import type { RoomRow } from '../room-table.js';
 import { element, setText } from './elements.js';
-import type { RoomRow } from './room-table.js';
 
 interface Row {
   readonly item: HTMLLIElement;
@@ -28,6 +29,7 @@ export class RoomsView {
       gone.delete(room.room);
       const row = this.#rows.get(room.room) ?? this.#add(room.room);
       setText(row.state, stateText(room));
+      row.item.title = room.epoch === undefined ? '' : `roomEpoch ${room.epoch}`;
       row.state.classList.toggle('refused', room.state === 'refused');
       row.leave.disabled = !isOnline || room.state === 'leaving';
     }
@@ -61,9 +63,9 @@ export class RoomsView {
   }
 }
 
-function stateText({ state, isPrimary, epoch, offset, error }: RoomRow): string {
+function stateText({ state, isPrimary, offset, error }: RoomRow): string {
   if (state === 'refused') return `refused: ${error}`;
   if (state !== 'joined') return `${state}…`;
-  const kind = isPrimary ? 'primary room' : 'joined';
-  return offset === undefined ? kind : `${kind}, offset ${offset.toLocaleString('en')}, epoch ${epoch}`;
+  const kind = isPrimary ? 'primary' : 'joined';
+  return offset === undefined ? kind : `${kind}, offset ${offset.toLocaleString('en')}`;
 }

@@ -1,7 +1,7 @@
 /**
  * The node's HTTP API as this page uses it: where to connect, and pushes.
  */
-import type { PushRequest } from './push-request.js';
+import type { PushRequest } from '../push-request.js';
 
 /** Where a node listens for WebSockets unless it says otherwise. */
 const DEFAULT_WS_PORT = 3102;

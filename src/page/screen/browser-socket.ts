@@ -1,7 +1,7 @@
 /**
  * The browser's WebSocket and timers behind the ports of the connection.
  */
-import type { OpenSocket, Schedule } from './socket.port.js';
+import type { OpenSocket, Schedule } from '../socket.port.js';
 
 const NO_BYTES = new Uint8Array(0);
 

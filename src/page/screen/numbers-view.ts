@@ -1,8 +1,9 @@
 /**
  * The live numbers and the line of the last minute.
  */
+
+import type { Rates } from '../rates.js';
 import { anyElement, setText } from './elements.js';
-import type { Rates } from './rates.js';
 
 /** The view box of the line in page.html. */
 const WIDTH = 120;
@@ -14,6 +15,7 @@ export class NumbersView {
   readonly #members = anyElement('members');
   readonly #roundTrip = anyElement('round-trip');
   readonly #perSec = anyElement('per-sec');
+  readonly #peak = anyElement('peak');
   readonly #spark = anyElement('spark');
   readonly #received = anyElement('received');
   readonly #meanBatch = anyElement('mean-batch');
@@ -40,7 +42,10 @@ export class NumbersView {
     const missed = missedCount === 0 ? 'number unknown' : `${whole(missedCount)} missed`;
     setText(this.#missed, gapCount === 0 ? 'nothing missed' : missed);
     this.#gapTile.classList.toggle('alarm', gapCount > 0);
-    const path = sparkPath(rates.history());
+    const history = rates.history();
+    const peak = Math.max(...history);
+    setText(this.#peak, peak === 0 ? '' : `peak ${whole(peak)}`);
+    const path = sparkPath(history);
     if (this.#spark.getAttribute('d') !== path) this.#spark.setAttribute('d', path);
   }
 }

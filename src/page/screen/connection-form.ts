@@ -1,9 +1,9 @@
 /**
  * The form of the connection: what to connect with, and the two buttons.
  */
-import type { ConnectionStatus } from './connection-status.js';
+import type { ConnectionStatus } from '../connection-status.js';
+import { type ConnectSettings, readSettings } from '../settings.js';
 import { anyElement, element, setText } from './elements.js';
-import { type ConnectSettings, readSettings } from './settings.js';
 
 export class ConnectionForm {
   readonly #url = element('url', HTMLInputElement);

@@ -1,9 +1,10 @@
 /**
  * The form that pushes, and the curl command that would do the same, kept up to date with it.
  */
+
+import { curlCommand, type PushRequest, type PushTargetKind, pushRequest } from '../push-request.js';
 import { element, setText } from './elements.js';
 import { type PushResult, sendPush } from './http-api.js';
-import { curlCommand, type PushRequest, type PushTargetKind, pushRequest } from './push-request.js';
 
 const TARGET_LABELS: Readonly<Record<PushTargetKind, string>> = {
   room: 'Room',

@@ -5,9 +5,10 @@
  * The log follows the newest line. It stands still while it is paused or scrolled up; what comes meanwhile waits in the
  * `MessageLog`, and a button says how much.
  */
+
+import { LOG_LINES_COUNT, type LogLine, type MessageLog } from '../message-log.js';
+import { bodyLine } from '../message-text.js';
 import { element, setText } from './elements.js';
-import { LOG_LINES_COUNT, type LogLine, type MessageLog } from './message-log.js';
-import { bodyLine } from './message-text.js';
 
 /** Above this rate a screen reader could not finish one line before the next. */
 const MAX_SPOKEN_PER_SEC = 3;

@@ -1,7 +1,7 @@
 /**
  * The elements of page.html by their id, with the type that the code relies on.
  */
-import { HalleyError } from '../errors/index.js';
+import { HalleyError } from '../../errors/index.js';
 
 /** @throws HalleyError PAGE_ELEMENT_MISSING where page.html and the code disagree */
 export function element<T extends HTMLElement>(id: string, type: new () => T): T {
