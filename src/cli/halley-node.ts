@@ -147,7 +147,10 @@ export class HalleyNode implements ReadinessProbe {
       maxRecordBytes: config.ring.max_record_bytes,
       stallMs: config.ring.stall_ms,
       maxCrashesPerMinute: config.bucket.max_crashes_per_minute,
-      ...(config.bucket.heap_mb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: config.bucket.heap_mb } }),
+      resourceLimits: {
+        maxYoungGenerationSizeMb: config.bucket.young_heap_mb,
+        ...(config.bucket.heap_mb === 0 ? {} : { maxOldGenerationSizeMb: config.bucket.heap_mb }),
+      },
       system: {
         onFailure: (failure) => this.#log.error({ ...failure }, 'an actor failed'),
         onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),

@@ -170,8 +170,8 @@ export class Handshake {
         return;
       }
     }
+    channel.allowsRoom = verdict.allowsRoom;
     if (verdict.expiresAtMs > 0) {
-      channel.allowsRoom = verdict.allowsRoom;
       channel.expiresAtMs = this.#links.monotonicMs() + verdict.expiresAtMs - this.#links.wallMs();
     }
     const heartbeatS = auth.extended ? (auth.heartbeatS ?? 0) : 0;

@@ -257,7 +257,11 @@ export class PacketHandler {
       return;
     }
     channel.watch = next;
-    if (next !== undefined) this.#subscriptions.subscribe(channel, next);
+    if (next !== undefined) {
+      // What the new set holds back was meant for its members so far; from the old set this channel gets it once.
+      if (next.pendingCount > 0) next.flush();
+      this.#subscriptions.subscribe(channel, next);
+    }
     if (held !== undefined) {
       // What the old set still holds back was meant for this channel too.
       if (held.pendingCount > 0) held.flush();
