@@ -151,6 +151,22 @@ describe('the page', () => {
     expect(faults).toEqual([]);
   });
 
+  test('copies a curl command that follows the form', async () => {
+    const page = await openOnline({ permissions: ['clipboard-read', 'clipboard-write'] });
+    await page.check('input[name=target][value=mid]');
+    await page.fill('#to', '1,2');
+    await page.fill('#body', "it's me");
+    await page.click('#copy');
+    await text(page, '#copy', /^Copied$/);
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(
+      `curl --data-raw 'it'\\''s me' '${halley.httpUrl}/goim/push/mids?operation=1000&mids=1&mids=2'`,
+    );
+    await page.fill('#to', 'nobody');
+    await text(page, '#curl', /^# A mid is a whole number/);
+    expect(await page.isDisabled('#copy')).toBe(true);
+    expect(faults).toEqual([]);
+  });
+
   test('counts the members of its room', async () => {
     const other = await WireClient.connect(halley.wsUrl, { mid: 5, key: 'other', roomId: 'live://1000', accepts: [] });
     const page = await openOnline();

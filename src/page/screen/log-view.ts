@@ -102,19 +102,25 @@ function createRow(): Element {
   for (const name of ['time', 'op', 'where', 'text']) {
     const cell = document.createElement('span');
     cell.className = name;
+    cell.append('');
     row.append(cell);
   }
   return row;
 }
 
 function writeRow(row: Element, line: LogLine): void {
-  const [time, op, where, text] = row.children as unknown as [Element, Element, Element, Element];
+  const [time, op, where, text] = row.children;
   row.setAttribute('data-kind', line.kind);
-  time.textContent = clockTime(line.atMs);
-  op.textContent = line.op === 0 ? '' : String(line.op);
-  where.textContent = line.where;
-  where.setAttribute('title', line.where);
-  text.textContent = typeof line.content === 'string' ? line.content : bodyLine(line.content);
+  write(time, clockTime(line.atMs));
+  write(op, line.op === 0 ? '' : String(line.op));
+  write(where, line.where);
+  where?.setAttribute('title', line.where);
+  write(text, typeof line.content === 'string' ? line.content : bodyLine(line.content));
+}
+
+/** Into the text node that is there: textContent would make a new one each time. */
+function write(cell: Element | undefined, text: string): void {
+  if (cell?.firstChild instanceof Text) cell.firstChild.data = text;
 }
 
 /** Local `12:03:04.567`. */
