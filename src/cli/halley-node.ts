@@ -123,6 +123,9 @@ export class HalleyNode implements ReadinessProbe {
       onWaiting: (waitMs) =>
         this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s for the ids of an earlier run to pass`),
     });
+    mark.keepRenewing((error) =>
+      this.#log.error({ err: error }, 'the high-water mark could not be renewed; no ids are issued'),
+    );
     this.#closers.push(() => mark.close());
     this.#idMemory = idMemory;
 
@@ -144,7 +147,10 @@ export class HalleyNode implements ReadinessProbe {
       maxRecordBytes: config.ring.max_record_bytes,
       stallMs: config.ring.stall_ms,
       maxCrashesPerMinute: config.bucket.max_crashes_per_minute,
-      ...(config.bucket.heap_mb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: config.bucket.heap_mb } }),
+      resourceLimits: {
+        maxYoungGenerationSizeMb: config.bucket.young_heap_mb,
+        ...(config.bucket.heap_mb === 0 ? {} : { maxOldGenerationSizeMb: config.bucket.heap_mb }),
+      },
       system: {
         onFailure: (failure) => this.#log.error({ ...failure }, 'an actor failed'),
         onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),
@@ -199,6 +205,8 @@ export class HalleyNode implements ReadinessProbe {
       const gauges = job.gauges();
       counters.set(METRIC.queue_messages, gauges.queuedCount);
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
+      counters.set(METRIC.doorbells, runtime.stats().notified);
+      counters.set(METRIC.dead_letters, system.stats().deadLetters);
       setAcceptGates(
         acceptGate,
         [undefined, ...pool.status().threads.map(({ state, thread }) => channelsOf(state, thread))],
