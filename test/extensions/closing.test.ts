@@ -38,9 +38,16 @@ describe('op 6', () => {
     await post(`${halley.httpUrl}/goim/push/keys?operation=1000&keys=kick-1`, 'last words');
     const advice = { code: 4001, reason: 'maintenance', reconnect: true, retry_after_ms: 1500 };
     expect((await disconnect({ keys: ['kick-1', 'nobody'], mids: [2], ...advice })).data).toEqual({ count: 3 });
-    for (const client of [one, two, plain]) expect(await client.closing()).toEqual({ code: 4001, reason: 'maintenance' });
+    for (const client of [one, two, plain])
+      expect(await client.closing()).toEqual({ code: 4001, reason: 'maintenance' });
     for (const client of [one, two]) {
-      expect(adviceOf(client)).toEqual({ code: 4001, reason: 'maintenance', reconnect: true, retryAfterMs: 1500, nodes: [] });
+      expect(adviceOf(client)).toEqual({
+        code: 4001,
+        reason: 'maintenance',
+        reconnect: true,
+        retryAfterMs: 1500,
+        nodes: [],
+      });
     }
     // What was pushed before the disconnect came before it.
     expect(one.messages.map(({ text }) => text)).toEqual(['last words']);

@@ -1,5 +1,11 @@
 /** Reads what the server answers to extended channels, in the order in which it came. */
-import { type Codec, decodeBody, decodeDisconnect, decodeRoomReplies, type RoomReply } from '../../src/protocol/index.js';
+import {
+  type Codec,
+  decodeBody,
+  decodeDisconnect,
+  decodeRoomReplies,
+  type RoomReply,
+} from '../../src/protocol/index.js';
 import type { WireClient } from '../kit/index.js';
 
 export interface Welcome {

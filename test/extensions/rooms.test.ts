@@ -83,7 +83,10 @@ describe('JoinRooms and LeaveRooms', () => {
     await pushRoom(halley.httpUrl, 'r://once', 'once');
     await leave(client, 'r://once');
     expect(client.messages).toHaveLength(1);
-    expect((await leave(client, 'r://once', 'r://never'))).toMatchObject([{ error: { code: 300 } }, { error: { code: 300 } }]);
+    expect(await leave(client, 'r://once', 'r://never')).toMatchObject([
+      { error: { code: 300 } },
+      { error: { code: 300 } },
+    ]);
     await client.close();
   });
 
@@ -140,7 +143,10 @@ describe('JoinRooms and LeaveRooms', () => {
   it('speak MessagePack with a channel that asked for it', async () => {
     const client = await extended({ codec: 'msgpack' });
     const reply = await client.request(18, encodeBody('msgpack', ['r://packed', '']), 19);
-    expect(roomRows(reply.body, 'msgpack')).toMatchObject([{ room: 'r://packed', offset: 0 }, { error: { code: 101 } }]);
+    expect(roomRows(reply.body, 'msgpack')).toMatchObject([
+      { room: 'r://packed', offset: 0 },
+      { error: { code: 101 } },
+    ]);
     const left = await client.request(20, encodeBody('msgpack', ['r://packed']), 21);
     expect(roomRows(left.body, 'msgpack')).toMatchObject([{ room: 'r://packed', offset: 0 }]);
     const json = await client.request(18, '["r://packed"]', 19);
@@ -190,7 +196,7 @@ describe('extension operations', () => {
     await client.close();
   });
 
-  it('from a goim channel are the application\'s: answered with the same op and nothing done', async () => {
+  it("from a goim channel are the application's: answered with the same op and nothing done", async () => {
     const client = await WireClient.connect(halley.wsUrl, { mid: 1, key: 'goim', roomId: 'r://goim' });
     for (const op of [18, 20, 23, 30]) {
       expect((await client.request(op, '["r://joined"]')).body).toHaveLength(0);
@@ -199,7 +205,7 @@ describe('extension operations', () => {
     await client.close();
   });
 
-  it('above 1000 are the application\'s on every channel', async () => {
+  it("above 1000 are the application's on every channel", async () => {
     const client = await extended();
     expect((await client.request(1000, 'x')).body).toHaveLength(0);
     await client.close();
