@@ -32,6 +32,8 @@ export interface E2eOptions {
   readonly isSmoke: boolean;
   /** Rest of a fresh server before its base is read, and of the connected one before anything else: GC and lazy modules. */
   readonly settleMs: number;
+  /** Feed before the one that is measured, at the same rate: compilers and caches settle. */
+  readonly warmUpSeconds: number;
   readonly connectionsPerClient: number;
   readonly inflightCount: number;
   readonly nodeFlags: readonly string[];
@@ -40,6 +42,7 @@ export interface E2eOptions {
 }
 
 const SETTLE_MS = 700;
+const WARM_UP_SECONDS = 1;
 
 export const HELP = `npm run bench:e2e -- [options]
   --only halley,ws        servers: ${SERVER_NAMES.join(', ')} (default: all)
@@ -52,7 +55,7 @@ export const HELP = `npm run bench:e2e -- [options]
   --no-verify             read message numbers on sampled connections only
   --per-client N          connections per load process (default 15000)
   --inflight N            handshakes under way at a time (default 256)
-  --node-flags "..."      flags for the servers' node, for example --cpu-prof
+  --node-flags="--a --b"   flags of the servers' node, for example --cpu-prof
   --target ws://host:port/path --target-http http://host:port [--target-token T] [--target-pid N]
                           also measure a running server that speaks goim's wire; fed through its HTTP API
   --smoke                 tiny sizes, one run, a few seconds; fails on any loss or disorder
@@ -161,6 +164,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     isVerifying: values['no-verify'] !== true,
     isSmoke,
     settleMs: isSmoke ? 20 : SETTLE_MS,
+    warmUpSeconds: isSmoke ? 0 : WARM_UP_SECONDS,
     connectionsPerClient: numberOf('per-client', values['per-client'] ?? '15000', 1),
     inflightCount: numberOf('inflight', values.inflight ?? '256', 1),
     nodeFlags: (values['node-flags'] ?? '').split(' ').filter((flag) => flag !== ''),
