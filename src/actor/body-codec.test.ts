@@ -19,14 +19,14 @@ function pair(): {
   const shapes = [allocateShapeTable(), allocateShapeTable()];
   // An offset into the memory, as the data area of a ring has.
   const bytes = new Uint8Array(new SharedArrayBuffer(70_000), 1024, 65_536);
-  const source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { shapes, writer: new BodyCodec(shapes, 0, PORT), reader: new BodyCodec(shapes, 1, PORT), bytes, source };
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
+  return { shapes, writer: new BodyCodec(shapes, 0, PORT), reader: new BodyCodec(shapes, 1, PORT), bytes, words };
 }
 
 function through(codecs: ReturnType<typeof pair>, message: unknown, offset = 4096): unknown {
   const length = codecs.writer.encodeInto(codecs.bytes, offset, offset + 30_000, message);
   expect(length).toBeGreaterThan(0);
-  return codecs.reader.decode(0, codecs.source, offset, offset + length);
+  return codecs.reader.decode(0, codecs.bytes, codecs.words, offset, offset + length);
 }
 
 const MESSAGES: [string, unknown][] = [

@@ -44,10 +44,10 @@ export class BodyCodec {
   readonly #unpackRange: { start: number; end: number };
   readonly #parked: Buffer;
   readonly #sightings: Map<string, number>;
-  readonly #sourceWords: (Int32Array | undefined)[];
   #scratch: Buffer;
   #scratchWords: Int32Array;
   #target: MovableBuffer | undefined;
+  #targetBytes: Uint8Array | undefined;
   #encoding: boolean;
   #refusedCount: number;
 
@@ -64,10 +64,10 @@ export class BodyCodec {
     this.#unpackRange = { start: 0, end: 0 };
     this.#parked = Buffer.allocUnsafeSlow(PARKED_BYTES);
     this.#sightings = new Map();
-    this.#sourceWords = this.#shapes.map(() => undefined);
     this.#scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
     this.#scratchWords = new Int32Array(this.#scratch.buffer);
     this.#target = undefined;
+    this.#targetBytes = undefined;
     this.#encoding = false;
     this.#refusedCount = 0;
     this.#packr = new Packr({
@@ -100,7 +100,8 @@ export class BodyCodec {
     packr.position = offset;
     try {
       const written = packr.pack(message, REUSE_BUFFER_MODE);
-      return written.buffer === bytes.buffer ? packr.position - offset : OUTGROWN;
+      // A view of the target, not the target itself, comes back when a new shape has just been published.
+      return written === target || written.buffer === target.buffer ? packr.position - offset : OUTGROWN;
     } catch (error) {
       throw new HalleyError('MESSAGE_NOT_ENCODABLE', 'the message cannot be written as msgpack', {}, error);
     } finally {
@@ -123,12 +124,15 @@ export class BodyCodec {
     }
   }
 
-  /** Read [start, end) of `source`, bytes that thread `fromThread` wrote. `start` is a multiple of 8. */
-  decode(fromThread: number, source: Uint8Array, start: number, end: number): unknown {
+  /**
+   * Read [start, end) of `bytes`, which thread `fromThread` wrote; `start` is a multiple of 4.
+   * @param words the same memory as Int32
+   */
+  decode(fromThread: number, bytes: Uint8Array, words: Int32Array, start: number, end: number): unknown {
     if (this.#loadedVersions[fromThread] !== this.#shapes[fromThread]!.version()) this.#reload(fromThread);
     const lengthBytes = end - start;
     if (lengthBytes > this.#scratch.length) this.#growScratch(lengthBytes);
-    this.#copyToScratch(fromThread, source, start, lengthBytes);
+    this.#copyToScratch(bytes, words, start, lengthBytes);
     const range = this.#unpackRange;
     range.end = lengthBytes;
     decodeScope.port = this.#port;
@@ -143,15 +147,10 @@ export class BodyCodec {
    * Into private memory first: msgpackr's native string reader refuses shared memory by an exception per message, which
    * costs 6 us (2026-11, in bench/actor/actor.bench.ts), the copy of a small message some 20 ns.
    */
-  #copyToScratch(fromThread: number, source: Uint8Array, start: number, lengthBytes: number): void {
+  #copyToScratch(bytes: Uint8Array, words: Int32Array, start: number, lengthBytes: number): void {
     if (lengthBytes > MAX_WORD_COPY_BYTES) {
-      this.#scratch.set(source.subarray(start, start + lengthBytes));
+      this.#scratch.set(bytes.subarray(start, start + lengthBytes));
       return;
-    }
-    let words = this.#sourceWords[fromThread];
-    if (words === undefined || words.buffer !== source.buffer) {
-      words = new Int32Array(source.buffer, source.byteOffset, source.byteLength >>> 2);
-      this.#sourceWords[fromThread] = words;
     }
     const scratch = this.#scratchWords;
     const first = start >>> 2;
@@ -166,10 +165,11 @@ export class BodyCodec {
   }
 
   #targetOver(bytes: Uint8Array): MovableBuffer {
-    if (this.#target === undefined || this.#target.buffer !== bytes.buffer) {
+    if (this.#target === undefined || this.#targetBytes !== bytes) {
       const target = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       Object.defineProperty(target, 'length', { value: bytes.byteLength, writable: true });
       this.#target = target as MovableBuffer;
+      this.#targetBytes = bytes;
     }
     return this.#target;
   }

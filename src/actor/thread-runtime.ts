@@ -44,6 +44,7 @@ class Inlet {
   readonly reader: RingReader;
   readonly #fromThread: number;
   readonly #handlers: readonly (RawHandler | undefined)[];
+  readonly #engine: { readonly current: Engine | undefined };
   readonly #onError: ErrorSink;
   /** Records of kinds that nobody has registered, or not yet. */
   unhandledCount: number;
@@ -52,8 +53,10 @@ class Inlet {
     reader: RingReader,
     fromThread: number,
     handlers: readonly (RawHandler | undefined)[],
+    engine: { readonly current: Engine | undefined },
     onError: ErrorSink,
   ) {
+    this.#engine = engine;
     this.reader = reader;
     this.#fromThread = fromThread;
     this.#handlers = handlers;
@@ -66,7 +69,16 @@ class Inlet {
   }
 
   onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    const engine = this.#engine.current;
     const handler = this.#handlers[kind];
+    if (kind < FIRST_RAW_KIND && engine !== undefined) {
+      try {
+        engine.onRecord(kind, bytes, offset, lengthBytes, this.#fromThread);
+      } catch (error) {
+        this.#onError(error, 'record');
+      }
+      return;
+    }
     if (handler === undefined) {
       this.unhandledCount++;
       return;
@@ -97,7 +109,7 @@ export class ThreadRuntime {
   readonly #turnFromWake: () => void;
   readonly #turnFromLoop: () => void;
   readonly #signalSoon: () => void;
-  #engine: Engine | undefined;
+  readonly #engine: { current: Engine | undefined };
   #heartbeat: NodeJS.Timeout | undefined;
   #running: boolean;
   #inTurn: boolean;
@@ -117,12 +129,13 @@ export class ThreadRuntime {
     this.states = new ThreadStates(memory.states);
     this.#doorbell = new Doorbell(memory.doorbells, threadIndex);
     this.#handlers = new Array<RawHandler | undefined>(LAST_RAW_KIND + 1).fill(undefined);
+    this.#engine = { current: undefined };
     this.#onError = onError;
     this.#inlets = [];
     for (let from = 0; from < memory.threadCount; from++) {
       if (from === threadIndex) continue;
       const reader = new RingReader(memory.rings[from]!, threadIndex);
-      this.#inlets.push(new Inlet(reader, from, this.#handlers, onError));
+      this.#inlets.push(new Inlet(reader, from, this.#handlers, this.#engine, onError));
     }
     this.#turnEndHooks = [];
     this.#gapHooks = [];
@@ -130,7 +143,6 @@ export class ThreadRuntime {
     this.#turnFromWake = () => this.#turn(false);
     this.#turnFromLoop = () => this.#turn(true);
     this.#signalSoon = () => this.signal();
-    this.#engine = undefined;
     this.#heartbeat = undefined;
     this.#running = false;
     this.#inTurn = false;
@@ -168,11 +180,7 @@ export class ThreadRuntime {
 
   /** The actor system takes kinds 0 to 15 and the part of a turn after the reading. Once. */
   attachEngine(engine: Engine): void {
-    this.#engine = engine;
-    for (let kind = 0; kind < FIRST_RAW_KIND; kind++) {
-      this.#handlers[kind] = (bytes, offset, lengthBytes, from) =>
-        engine.onRecord(kind, bytes, offset, lengthBytes, from);
-    }
+    this.#engine.current = engine;
   }
 
   /** Attach to all rings at their heads and begin to turn. */
@@ -268,7 +276,7 @@ export class ThreadRuntime {
     } finally {
       this.#inTurn = false;
     }
-    if (this.#running && this.#engine?.hasWork()) {
+    if (this.#running && this.#engine.current?.hasWork()) {
       this.#wakeQueued = true;
       setImmediate(this.#turnFromLoop);
     }
@@ -283,7 +291,7 @@ export class ThreadRuntime {
       if (count === DRAIN_DETACHED) this.#reportGap(inlet.fromThread);
       else deliveredCount += count;
     }
-    this.#engine?.run();
+    this.#engine.current?.run();
     if (deliveredCount > 0) this.#runHooks(this.#turnEndHooks);
     this.#runHooks(this.#beatHooks);
     this.signal();
