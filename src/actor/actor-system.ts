@@ -285,9 +285,9 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     if (kind !== KIND.KEYED && targetIncarnation !== this.incarnation) return; // meant for this thread's predecessor
     let message: unknown;
     const form = formOf(meta);
-    if (form === FORM.MSGPACK) {
+    if (form === FORM.MSGPACK || form === FORM.FLAT) {
       try {
-        message = this.#codec.decode(fromThread, bytes, words, start, end);
+        message = this.#codec.decode(fromThread, form, bytes, words, start, end);
       } catch (error) {
         this.deadLetters.post('undecodable', () => `actor:${this.node}/${this.threadIndex}/${targetId}`, error);
         return;

@@ -16,6 +16,8 @@
 import { Packr, REUSE_BUFFER_MODE, Unpackr } from 'msgpackr';
 import { HalleyError } from '../errors/index.js';
 import { decodeScope, type RefPort } from './actor-ref.js';
+import { FORM, type Form } from './envelope.layout.js';
+import { FlatReader, FlatWriter, NOT_FLAT } from './flat-codec.js';
 import { MAX_SHAPES, type Shape, ShapeTable } from './shape-table.js';
 
 const PARKED_BYTES = 8192;
@@ -40,14 +42,19 @@ export class BodyCodec {
   readonly #shapes: readonly ShapeTable[];
   readonly #packr: Packr;
   readonly #unpackrs: Unpackr[];
+  readonly #flatWriter: FlatWriter;
+  readonly #flatReaders: FlatReader[];
   readonly #loadedVersions: number[];
   readonly #unpackRange: { start: number; end: number };
   readonly #parked: Buffer;
   readonly #sightings: Map<string, number>;
   #scratch: Buffer;
   #scratchWords: Int32Array;
+  #scratchView: DataView;
   #target: MovableBuffer | undefined;
   #targetBytes: Uint8Array | undefined;
+  #targetView: DataView | undefined;
+  #wasFlat: boolean;
   #encoding: boolean;
   #refusedCount: number;
 
@@ -59,15 +66,21 @@ export class BodyCodec {
     this.#port = port;
     this.#shapes = shapes.map((memory) => new ShapeTable(memory));
     this.#own = this.#shapes[ownThread]!;
-    this.#unpackrs = this.#shapes.map((table) => makeUnpackr(table.load()));
+    // Versions before texts: a table that grows meanwhile is then loaded again.
     this.#loadedVersions = this.#shapes.map((table) => table.version());
+    this.#unpackrs = this.#shapes.map((table) => makeUnpackr(table.load()));
+    this.#flatWriter = new FlatWriter();
+    this.#flatReaders = this.#shapes.map((table) => new FlatReader(table.load()));
     this.#unpackRange = { start: 0, end: 0 };
     this.#parked = Buffer.allocUnsafeSlow(PARKED_BYTES);
     this.#sightings = new Map();
     this.#scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
     this.#scratchWords = new Int32Array(this.#scratch.buffer);
+    this.#scratchView = new DataView(this.#scratch.buffer);
     this.#target = undefined;
     this.#targetBytes = undefined;
+    this.#targetView = undefined;
+    this.#wasFlat = false;
     this.#encoding = false;
     this.#refusedCount = 0;
     this.#packr = new Packr({
@@ -77,8 +90,13 @@ export class BodyCodec {
       maxOwnStructures: 0,
       moreTypes: true,
       shouldShareStructure: (names: string[]) => this.#mayShare(names),
-      saveStructures: (shapes: object[]) => this.#own.publish(shapes as unknown as Shape[]),
+      saveStructures: (shapes: object[]) => {
+        const published = this.#own.publish(shapes as unknown as Shape[]);
+        if (published) this.#flatWriter.publish(shapes as unknown as Shape[]);
+        return published;
+      },
     });
+    this.#flatWriter.publish(this.#own.load());
   }
 
   /** True inside encodeInto() or encode(): a toJSON that sends a message must not claim the ring a second time. */
@@ -94,22 +112,33 @@ export class BodyCodec {
   encodeInto(bytes: Uint8Array, offset: number, limit: number, message: unknown): number {
     const packr = this.#packr;
     const target = this.#targetOver(bytes);
-    target.length = limit;
     this.#encoding = true;
-    packr.useBuffer(target);
-    packr.position = offset;
     try {
+      if (typeof message === 'object' && message !== null) {
+        const flatBytes = this.#flatWriter.encode(bytes, this.#targetView!, offset, limit, message);
+        this.#wasFlat = flatBytes !== NOT_FLAT;
+        if (this.#wasFlat) return flatBytes;
+      } else this.#wasFlat = false;
+      target.length = limit;
+      packr.useBuffer(target);
+      packr.position = offset;
       const written = packr.pack(message, REUSE_BUFFER_MODE);
       // A view of the target, not the target itself, comes back when a new shape has just been published.
       return written === target || written.buffer === target.buffer ? packr.position - offset : OUTGROWN;
     } catch (error) {
       throw new HalleyError('MESSAGE_NOT_ENCODABLE', 'the message cannot be written as msgpack', {}, error);
     } finally {
-      this.#park();
+      if (this.#wasFlat) this.#encoding = false;
+      else this.#park();
     }
   }
 
-  /** Write `message` into a buffer that is the caller's. @throws HalleyError MESSAGE_NOT_ENCODABLE */
+  /** How encodeInto() wrote its last message: FORM.FLAT or FORM.MSGPACK. */
+  get form(): Form {
+    return this.#wasFlat ? FORM.FLAT : FORM.MSGPACK;
+  }
+
+  /** Write `message` as msgpack into a buffer that is the caller's. @throws HalleyError MESSAGE_NOT_ENCODABLE */
   encode(message: unknown): Uint8Array {
     const nested = this.#encoding;
     this.#encoding = true;
@@ -126,13 +155,15 @@ export class BodyCodec {
 
   /**
    * Read [start, end) of `bytes`, which thread `fromThread` wrote; `start` is a multiple of 4.
+   * @param form FORM.FLAT or FORM.MSGPACK
    * @param words the same memory as Int32
    */
-  decode(fromThread: number, bytes: Uint8Array, words: Int32Array, start: number, end: number): unknown {
+  decode(fromThread: number, form: Form, bytes: Uint8Array, words: Int32Array, start: number, end: number): unknown {
     if (this.#loadedVersions[fromThread] !== this.#shapes[fromThread]!.version()) this.#reload(fromThread);
     const lengthBytes = end - start;
     if (lengthBytes > this.#scratch.length) this.#growScratch(lengthBytes);
     this.#copyToScratch(bytes, words, start, lengthBytes);
+    if (form === FORM.FLAT) return this.#flatReaders[fromThread]!.decode(this.#scratch, this.#scratchView);
     const range = this.#unpackRange;
     range.end = lengthBytes;
     decodeScope.port = this.#port;
@@ -161,7 +192,8 @@ export class BodyCodec {
 
   #growScratch(lengthBytes: number): void {
     this.#scratch = Buffer.allocUnsafeSlow((lengthBytes + 7) & ~7);
-    this.#scratchWords = new Int32Array(this.#scratch.buffer, 0, this.#scratch.length >>> 2);
+    this.#scratchWords = new Int32Array(this.#scratch.buffer);
+    this.#scratchView = new DataView(this.#scratch.buffer);
   }
 
   #targetOver(bytes: Uint8Array): MovableBuffer {
@@ -170,6 +202,7 @@ export class BodyCodec {
       Object.defineProperty(target, 'length', { value: bytes.byteLength, writable: true });
       this.#target = target as MovableBuffer;
       this.#targetBytes = bytes;
+      this.#targetView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     }
     return this.#target;
   }
@@ -202,7 +235,9 @@ export class BodyCodec {
 
   #reload(thread: number): void {
     this.#loadedVersions[thread] = this.#shapes[thread]!.version();
-    this.#unpackrs[thread] = makeUnpackr(this.#shapes[thread]!.load());
+    const shapes = this.#shapes[thread]!.load();
+    this.#flatReaders[thread] = new FlatReader(shapes);
+    this.#unpackrs[thread] = makeUnpackr(shapes);
   }
 }
 

@@ -17,8 +17,8 @@ export type Kind = (typeof KIND)[keyof typeof KIND];
 export const FIRST_RAW_KIND = 16;
 export const LAST_RAW_KIND = 255;
 
-/** How the message is written: msgpack, plain bytes, or nothing at all. */
-export const FORM = { MSGPACK: 0, BYTES: 1, UNDEFINED: 2 } as const;
+/** How the message is written: msgpack, plain bytes, nothing at all, or the short way of flat-codec.ts. */
+export const FORM = { MSGPACK: 0, BYTES: 1, UNDEFINED: 2, FLAT: 3 } as const;
 export type Form = (typeof FORM)[keyof typeof FORM];
 
 /** Int32 words of the header, from its start, in the machine's byte order: a ring never leaves its process. */

@@ -130,6 +130,8 @@ export class Outbox {
         this.#claimBytes = Math.min(this.#claimBytes * 2, MAX_CLAIM_BYTES, this.#maxRecordBytes);
         return this.#place({ kind, thread, record: join(header, this.#codec.encode(message)) });
       }
+      // The form was not known when the header was written; MSGPACK is 0.
+      this.#words[(offset >>> 2) + META_WORD]! |= this.#codec.form;
     }
     writer.commit(kind, 1 << thread, headBytes + bodyBytes);
     this.#runtime.signalSoon();

@@ -17,6 +17,11 @@ import { THREAD_STATE, ThreadStates } from './thread-state.layout.js';
 const MAX_RECORDS_PER_READER = 256;
 /** Turns in a row that may follow from microtasks alone before the event loop gets a look in. */
 const MAX_MICROTASK_TURNS = 16;
+/**
+ * Turns without work before a thread that has just been given something sleeps: some 20 us, no more than the wake-up that
+ * they may save (36 us at the median). It spares a busy sender the notify and halves a round trip (bench/actor).
+ */
+const LINGER_TURNS = 16;
 /** How often an idle thread shows that it could turn. */
 export const HEARTBEAT_MS = 100;
 
@@ -116,6 +121,7 @@ export class ThreadRuntime {
   #wakeQueued: boolean;
   #signalQueued: boolean;
   #microtaskTurns: number;
+  #lingerTurns: number;
   #notified: number;
   #gaps: number;
 
@@ -149,6 +155,7 @@ export class ThreadRuntime {
     this.#wakeQueued = false;
     this.#signalQueued = false;
     this.#microtaskTurns = 0;
+    this.#lingerTurns = 0;
     this.#notified = 0;
     this.#gaps = 0;
   }
@@ -189,7 +196,7 @@ export class ThreadRuntime {
     this.#running = true;
     for (const inlet of this.#inlets) inlet.reader.attach();
     this.#doorbell.listen(
-      () => this.#hasRecords(),
+      () => this.#lingers(),
       () => this.#turn(true),
     );
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref();
@@ -248,6 +255,14 @@ export class ThreadRuntime {
     return { notified: this.#notified, gaps: this.#gaps, unhandled };
   }
 
+  /** What the doorbell asks before it sleeps. */
+  #lingers(): boolean {
+    if (this.#hasRecords()) return true;
+    if (this.#lingerTurns === 0) return false;
+    this.#lingerTurns--;
+    return true;
+  }
+
   #hasRecords(): boolean {
     for (const inlet of this.#inlets) if (inlet.reader.hasRecords()) return true;
     return false;
@@ -292,7 +307,10 @@ export class ThreadRuntime {
       else deliveredCount += count;
     }
     this.#engine.current?.run();
-    if (deliveredCount > 0) this.#runHooks(this.#turnEndHooks);
+    if (deliveredCount > 0) {
+      this.#lingerTurns = LINGER_TURNS;
+      this.#runHooks(this.#turnEndHooks);
+    }
     this.#runHooks(this.#beatHooks);
     this.signal();
   }
