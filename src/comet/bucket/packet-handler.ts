@@ -191,6 +191,10 @@ export class PacketHandler {
       case OP.HEARTBEAT:
         this.#heartbeat(channel, header, body);
         return;
+      case OP.HEARTBEAT_REPLY:
+        // goim answers a reply like a heartbeat (measured, facts section 1.4), only without re-arming anything.
+        this.#replyOnline(channel, header);
+        return;
       case OP.CHANGE_ROOM:
         this.#changeRoom(channel, header, body);
         return;
@@ -209,6 +213,11 @@ export class PacketHandler {
     if (intervalS >= MIN_HEARTBEAT_S && intervalS <= MAX_HEARTBEAT_S) {
       this.#links.setIdle(channel, intervalS * 1000 * this.#heartbeatMisses);
     }
+    this.#replyOnline(channel, header);
+  }
+
+  /** Members of the channel's primary room on the whole node; 0 without one. */
+  #replyOnline(channel: Channel, header: PacketHeader): void {
     const count = channel.primaryRoom === undefined ? 0 : this.#shards.onlineCount(channel.primaryRoom);
     this.#writer.int32Packet(channel, OP.HEARTBEAT_REPLY, header.seq, header.ver, count);
   }
