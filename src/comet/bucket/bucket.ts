@@ -281,11 +281,16 @@ export class Bucket implements ChannelOwner {
     this.#tickTimer = setInterval(() => this.#guard(undefined, () => this.#tick()), TICK_MS);
   }
 
-  /** Stop accepting, tell the channels, close them spread over the drain time. */
+  /**
+   * Stop accepting, tell the channels, close them spread over the drain time. What has been read from the rings goes out
+   * before; channels that have unsent bytes come last, so that they may still read them.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#listener.stopAccepting();
-    const channels = [...this.#slots.all()];
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    if (this.#dirty.length > 0) this.#flush();
+    const channels = [...this.#slots.all()].toSorted((a, b) => unsentBytes(a) - unsentBytes(b));
     const startedMs = this.#parts.clock.monotonicMs();
     const { drainMs } = this.#options;
     for (const [index, channel] of channels.entries()) {
@@ -714,6 +719,10 @@ export class Bucket implements ChannelOwner {
   #sendPublish(request: number, target: PushTarget, op: number, body: Uint8Array): void {
     this.#link.send(CONTROL_MASK, [MESSAGE.PUBLISH, request, target, op, body]);
   }
+}
+
+function unsentBytes(channel: Channel): number {
+  return channel.ws?.getBufferedAmount() ?? 0;
 }
 
 /** RFC 6455: a close reason has at most 123 bytes. */
