@@ -331,18 +331,18 @@ export class PacketHandler {
     try {
       const result = listener.receive(channel, body.slice(), { op, seq, ver });
       if (!(result instanceof Promise)) {
-        this.#writer.packet(channel, op, seq, ver, result ?? undefined);
+        this.#writer.packet(channel, op, seq, ver, checkedReply(result));
         return;
       }
       channel.flags |= CHANNEL_FLAG.BUSY;
-      result.then(
-        (answer) => {
+      result
+        .then((answer) => {
           if (channel.state !== CHANNEL_STATE.READY) return;
-          this.#writer.packet(channel, op, seq, ver, answer ?? undefined);
+          this.#writer.packet(channel, op, seq, ver, checkedReply(answer));
           this.resume(channel);
-        },
-        (error) => this.#listenerFailed(channel, error),
-      );
+        })
+        // Also for what the answer itself sets off: an unhandled rejection would cost the bucket.
+        .catch((error) => this.#listenerFailed(channel, error));
     } catch (error) {
       this.#listenerFailed(channel, error);
     }
@@ -374,6 +374,13 @@ export class PacketHandler {
 /** Body bytes that really are there: a length of 0 to 15 means an empty body. */
 function bodyBytesIn(bytes: Uint8Array, header: PacketHeader): number {
   return Math.max(0, Math.min(header.bodyBytes, bytes.length - header.bodyOffset));
+}
+
+/** What a listener returned, as a body. An application written in JavaScript may return anything: wire bytes may not. */
+function checkedReply(reply: unknown): string | Uint8Array | undefined {
+  if (reply === undefined || reply === null) return undefined;
+  if (typeof reply === 'string' || reply instanceof Uint8Array) return reply;
+  throw new TypeError(`a listener answers with nothing, a string or a Uint8Array: type=${typeof reply}`);
 }
 
 function isRoomList(value: unknown, maxCount: number): value is string[] {
