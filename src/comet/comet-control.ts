@@ -103,6 +103,7 @@ export class CometControl implements CometPort {
     for (const session of sessions.removeBucket(serverId, nodeEpoch, thread)) this.#forgetIp(session.remoteIp);
     for (const room of sequencer.rooms()) roomCounts.set(room.roomNo, thread, 0);
     sequencer.vacateAll(thread);
+    this.#link.forgetThread(thread);
     for (const [request, pending] of this.#requests) this.#answer(request, pending, thread, 0);
   }
 
