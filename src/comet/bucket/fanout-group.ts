@@ -133,6 +133,8 @@ export class FanoutGroup {
     ) {
       this.flush();
     }
+    // Its last subscriber left: what waited is nobody's, and a later subscriber's batch must not continue behind a hole.
+    if (this.extendedCount === 0 && this.#extended.messageCount > 0) this.#extended.clear();
     this.lastOffset = offset;
     if (this.plainCount > 0 && packetBytes >= LARGE_MESSAGE_BYTES) {
       if (this.#plain.messageCount > 0) this.#flushPlain();
