@@ -110,7 +110,7 @@ describe('messages between threads', () => {
       fc.record({ act: fc.constant('tick' as const) }),
     );
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
         const { link, read } = setUp();
         const sent: number[][] = [[], [], [], []];
         const seen: number[][] = [[], [], [], []];

@@ -262,7 +262,7 @@ describe('the sequencer against a naive model', () => {
       thread: fc.integer({ min: 1, max: 3 }),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
         const { ring, sequencer } = setUp(2);
         const members = new Map<string, { roomNo: number; offset: number; threads: Set<number> }>();
         const expected: string[][] = [[], [], [], []];

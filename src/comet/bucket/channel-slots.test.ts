@@ -71,7 +71,7 @@ describe('the table', () => {
 
   it('agrees with a set over random churn, and no id comes twice', () => {
     fc.assert(
-      fc.property(fc.array(fc.nat(9), { maxLength: 200 }), (draws) => {
+      fc.property(fc.array(fc.nat(9), { maxLength: 200, size: 'max' }), (draws) => {
         const slots = new ChannelSlots(6, 3);
         const present: Channel[] = [];
         const seen = new Set<number>();
@@ -80,7 +80,7 @@ describe('the table', () => {
             const each = channel();
             expect(slots.add(each)).toBe(present.length < 6);
             if (each.slot < 0) continue;
-            expect(seen).not.toContain(slots.connIdOf(each));
+            expect(seen.has(slots.connIdOf(each))).toBe(false);
             seen.add(slots.connIdOf(each));
             present.push(each);
           } else {
@@ -92,7 +92,7 @@ describe('the table', () => {
         }
         expect(slots.slotCount).toBeLessThanOrEqual(6);
       }),
-      { numRuns: 100 },
+      { numRuns: 40 },
     );
   });
 });

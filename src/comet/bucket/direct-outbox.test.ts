@@ -131,7 +131,7 @@ describe('pushes to single channels', () => {
       flush: fc.boolean(),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
         const { outbox, push, received } = setUp();
         const channels = [0, 1, 2, 3].map((index) => channelOf(`k${index}`, index % 2 === 1));
         const expected: string[][] = [[], [], [], []];
