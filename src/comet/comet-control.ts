@@ -103,6 +103,7 @@ export class CometControl implements CometPort {
     for (const session of sessions.removeBucket(serverId, nodeEpoch, thread)) this.#forgetIp(session.remoteIp);
     this.#parts.counters.set(METRIC.sessions, sessions.count());
     for (const room of sequencer.rooms()) roomCounts.set(room.roomNo, thread, 0);
+    this.#link.forgetThread(thread);
     this.#forgetThread(thread);
   }
 

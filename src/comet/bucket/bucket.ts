@@ -196,6 +196,7 @@ export class Bucket implements ChannelOwner {
         setIdle: (channel, idleMs) => this.setIdle(channel, idleMs),
         listener: () => this.#app.messageListener,
         onListenerError: (error, listener) => this.#onListenerError(error, listener),
+        afterDrain: (channel, fn) => this.#app.afterDrain(() => this.#guard(channel, fn)),
         onPacket: (packetBytes) => {
           counters.add(METRIC.packets_in, 1);
           counters.add(METRIC.bytes_in, packetBytes);

@@ -98,8 +98,7 @@ export class RoomShards {
   open(rooms: readonly string[], done: (shards: readonly RoomShard[]) => void): void {
     const shards = this.hold(rooms);
     if (shards.every((shard) => shard.active)) {
-      done(shards);
-      this.settle(shards);
+      this.#finish(shards, done);
       return;
     }
     this.#request += 1;
@@ -113,10 +112,15 @@ export class RoomShards {
     if (pending === undefined) return;
     this.#pending.delete(request);
     this.activate(pending.shards, infos);
+    this.#finish(pending.shards, pending.done);
+  }
+
+  /** Whatever `done` does, the shards are given back: a request that stays counted would keep its rooms open for ever. */
+  #finish(shards: readonly RoomShard[], done: (shards: readonly RoomShard[]) => void): void {
     try {
-      pending.done(pending.shards);
+      done(shards);
     } finally {
-      this.settle(pending.shards);
+      this.settle(shards);
     }
   }
 
