@@ -5,10 +5,11 @@
  *   2 cores: the server is the bottleneck as long as the client has one of its own, so look at CPU per push first.
  * Competitors: node:http and uWebSockets.js bare: read the body, answer the same bytes, with no route, query or check.
  */
+
+import uWS, { type us_listen_socket } from 'uWebSockets.js';
 import { type ChildProcess, fork } from 'node:child_process';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
-import uWS, { type us_listen_socket } from 'uWebSockets.js';
 import { FakeComet, NODE } from '../../src/logic/http/fixtures/api-harness.js';
 import type { LoadOrder, LoadReport } from '../../src/logic/http/fixtures/http-load.child.js';
 import { HttpApi } from '../../src/logic/index.js';
