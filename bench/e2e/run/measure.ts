@@ -16,7 +16,6 @@ import { type ServerFiles, type ServerProcess, startServer } from './server-proc
 const POLL_MS = 100;
 const QUIET_MS = 1_500;
 const DRAIN_DEADLINE_MS = 15_000;
-const AFTER_CONNECT_MS = 500;
 /** One connection in so many has its delays recorded, where there are enough. */
 const SAMPLE_EVERY = 64;
 const SAMPLE_ALL_BELOW = 512;
@@ -231,6 +230,7 @@ export async function measure(
   const fleet = new LoadFleet(entry, benchCase.members, options.connectionsPerClient);
   try {
     await fleet.started();
+    await delay(options.settleMs);
     const meter = new Meter(server.pid);
     const baseRssBytes = meter.rssBytes();
     const before = meter.cpu();
@@ -245,7 +245,7 @@ export async function measure(
       sampleEvery: benchCase.members < SAMPLE_ALL_BELOW ? 1 : SAMPLE_EVERY,
       isVerifying: options.isVerifying,
     });
-    await delay(AFTER_CONNECT_MS);
+    await delay(options.settleMs);
     const connectCpu = meter.since(before);
     let fed: { delivery: Delivery; cpu: CpuSpent | undefined } | undefined;
     if (benchCase.ratePerSec > 0) {
