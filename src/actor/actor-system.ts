@@ -16,7 +16,7 @@ import { BodyCodec } from './body-codec.js';
 import { type Command, GUARDIAN_ID, isCommand } from './command.js';
 import { Deadlines } from './deadlines.js';
 import {
-  ASK_ID_OFFSET,
+  ASK_ID_WORD,
   FORM,
   formOf,
   HEADER_BYTES,
@@ -24,13 +24,13 @@ import {
   KIND,
   type Kind,
   keyBytesOf,
-  META_OFFSET,
+  META_WORD,
   messageOffset,
-  SENDER_ID_OFFSET,
-  SENDER_INCARNATION_OFFSET,
+  SENDER_ID_WORD,
+  SENDER_INCARNATION_WORD,
   senderThreadOf,
-  TARGET_ID_OFFSET,
-  TARGET_INCARNATION_OFFSET,
+  TARGET_ID_WORD,
+  TARGET_INCARNATION_WORD,
 } from './envelope.layout.js';
 import { KeyedActors, type KeyedAddress } from './keyed-actors.js';
 import { DeadLetterOffice, type DeadLetterReason, type Letter } from './letter.js';
@@ -83,7 +83,8 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   readonly #options: ActorSystemOptions;
   readonly #cells: Map<number, ActorCell>;
   readonly #statsByType: Map<string, ActorTypeStats>;
-  readonly #sources: (Buffer | undefined)[];
+  readonly #sources: (Uint8Array | undefined)[];
+  readonly #words: (Int32Array | undefined)[];
   readonly #commands: { command: Command; letter: Letter | undefined }[];
   #halted: boolean;
   #ready: ActorCell[];
@@ -108,7 +109,8 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     this.#keyed = new KeyedActors(this, runtime.states, this.#loader);
     this.#cells = new Map();
     this.#statsByType = new Map();
-    this.#sources = new Array<Buffer | undefined>(memory.threadCount).fill(undefined);
+    this.#sources = memory.rings.map(() => undefined);
+    this.#words = memory.rings.map(() => undefined);
     this.#commands = [];
     this.#halted = false;
     this.#ready = [];
@@ -270,24 +272,22 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   // --- Engine: messages in ----------------------------------------------------------------------------------------
 
   onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number, fromThread: number): void {
-    let source = this.#sources[fromThread];
-    if (source === undefined) {
-      source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      this.#sources[fromThread] = source;
-    }
-    const targetId = source.readInt32LE(offset + TARGET_ID_OFFSET);
-    const targetIncarnation = source.readInt32LE(offset + TARGET_INCARNATION_OFFSET);
-    const askId = source.readInt32LE(offset + ASK_ID_OFFSET);
-    const meta = source.readInt32LE(offset + META_OFFSET);
+    if (this.#sources[fromThread] !== bytes) this.#openSource(fromThread, bytes);
+    const words = this.#words[fromThread]!;
+    const header = offset >>> 2;
+    const targetId = words[header + TARGET_ID_WORD]!;
+    const targetIncarnation = words[header + TARGET_INCARNATION_WORD]!;
+    const askId = words[header + ASK_ID_WORD]!;
+    const meta = words[header + META_WORD]!;
     const keyBytes = keyBytesOf(meta);
     const start = offset + messageOffset(keyBytes);
     const end = offset + lengthBytes;
     if (kind !== KIND.KEYED && targetIncarnation !== this.incarnation) return; // meant for this thread's predecessor
     let message: unknown;
     const form = formOf(meta);
-    if (form === FORM.MSGPACK) {
+    if (form === FORM.MSGPACK || form === FORM.FLAT) {
       try {
-        message = this.#codec.decode(fromThread, source, start, end);
+        message = this.#codec.decode(fromThread, form, bytes, words, start, end);
       } catch (error) {
         this.deadLetters.post('undecodable', () => `actor:${this.node}/${this.threadIndex}/${targetId}`, error);
         return;
@@ -301,18 +301,18 @@ export class ActorSystem implements Engine, RefPort, CellHost {
       this.#asks.fail(askId, String(message));
       return;
     }
-    const senderId = source.readInt32LE(offset + SENDER_ID_OFFSET);
+    const senderId = words[header + SENDER_ID_WORD]!;
     let letter: Letter | undefined;
     if (senderId !== 0 || askId !== 0) {
       letter = {
         senderThread: senderThreadOf(meta),
-        senderIncarnation: source.readInt32LE(offset + SENDER_INCARNATION_OFFSET),
+        senderIncarnation: words[header + SENDER_INCARNATION_WORD]!,
         senderId,
         askId,
       };
     }
     if (kind === KIND.KEYED) {
-      const key = source.toString('utf8', offset + HEADER_BYTES, offset + HEADER_BYTES + keyBytes);
+      const key = Buffer.from(bytes.buffer, bytes.byteOffset + offset + HEADER_BYTES, keyBytes).toString();
       this.#keyed.received(targetId, key, message, letter, hopsOf(meta));
       return;
     }
@@ -536,6 +536,11 @@ export class ActorSystem implements Engine, RefPort, CellHost {
         if (letter) this.replyFailure(letter, cause instanceof Error ? cause.message : String(cause));
       },
     );
+  }
+
+  #openSource(fromThread: number, bytes: Uint8Array): void {
+    this.#sources[fromThread] = bytes;
+    this.#words[fromThread] = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
   }
 
   // --- helpers ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,11 @@ import { THREAD_STATE, ThreadStates } from './thread-state.layout.js';
 const MAX_RECORDS_PER_READER = 256;
 /** Turns in a row that may follow from microtasks alone before the event loop gets a look in. */
 const MAX_MICROTASK_TURNS = 16;
+/**
+ * Turns without work before a thread that has just been given something sleeps: some 20 us, no more than the wake-up that
+ * they may save (36 us at the median). It spares a busy sender the notify and halves a round trip (bench/actor).
+ */
+const LINGER_TURNS = 16;
 /** How often an idle thread shows that it could turn. */
 export const HEARTBEAT_MS = 100;
 
@@ -44,6 +49,7 @@ class Inlet {
   readonly reader: RingReader;
   readonly #fromThread: number;
   readonly #handlers: readonly (RawHandler | undefined)[];
+  readonly #engine: { readonly current: Engine | undefined };
   readonly #onError: ErrorSink;
   /** Records of kinds that nobody has registered, or not yet. */
   unhandledCount: number;
@@ -52,8 +58,10 @@ class Inlet {
     reader: RingReader,
     fromThread: number,
     handlers: readonly (RawHandler | undefined)[],
+    engine: { readonly current: Engine | undefined },
     onError: ErrorSink,
   ) {
+    this.#engine = engine;
     this.reader = reader;
     this.#fromThread = fromThread;
     this.#handlers = handlers;
@@ -66,7 +74,16 @@ class Inlet {
   }
 
   onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    const engine = this.#engine.current;
     const handler = this.#handlers[kind];
+    if (kind < FIRST_RAW_KIND && engine !== undefined) {
+      try {
+        engine.onRecord(kind, bytes, offset, lengthBytes, this.#fromThread);
+      } catch (error) {
+        this.#onError(error, 'record');
+      }
+      return;
+    }
     if (handler === undefined) {
       this.unhandledCount++;
       return;
@@ -97,13 +114,14 @@ export class ThreadRuntime {
   readonly #turnFromWake: () => void;
   readonly #turnFromLoop: () => void;
   readonly #signalSoon: () => void;
-  #engine: Engine | undefined;
+  readonly #engine: { current: Engine | undefined };
   #heartbeat: NodeJS.Timeout | undefined;
   #running: boolean;
   #inTurn: boolean;
   #wakeQueued: boolean;
   #signalQueued: boolean;
   #microtaskTurns: number;
+  #lingerTurns: number;
   #notified: number;
   #gaps: number;
 
@@ -117,12 +135,13 @@ export class ThreadRuntime {
     this.states = new ThreadStates(memory.states);
     this.#doorbell = new Doorbell(memory.doorbells, threadIndex);
     this.#handlers = new Array<RawHandler | undefined>(LAST_RAW_KIND + 1).fill(undefined);
+    this.#engine = { current: undefined };
     this.#onError = onError;
     this.#inlets = [];
     for (let from = 0; from < memory.threadCount; from++) {
       if (from === threadIndex) continue;
       const reader = new RingReader(memory.rings[from]!, threadIndex);
-      this.#inlets.push(new Inlet(reader, from, this.#handlers, onError));
+      this.#inlets.push(new Inlet(reader, from, this.#handlers, this.#engine, onError));
     }
     this.#turnEndHooks = [];
     this.#gapHooks = [];
@@ -130,13 +149,13 @@ export class ThreadRuntime {
     this.#turnFromWake = () => this.#turn(false);
     this.#turnFromLoop = () => this.#turn(true);
     this.#signalSoon = () => this.signal();
-    this.#engine = undefined;
     this.#heartbeat = undefined;
     this.#running = false;
     this.#inTurn = false;
     this.#wakeQueued = false;
     this.#signalQueued = false;
     this.#microtaskTurns = 0;
+    this.#lingerTurns = 0;
     this.#notified = 0;
     this.#gaps = 0;
   }
@@ -168,11 +187,7 @@ export class ThreadRuntime {
 
   /** The actor system takes kinds 0 to 15 and the part of a turn after the reading. Once. */
   attachEngine(engine: Engine): void {
-    this.#engine = engine;
-    for (let kind = 0; kind < FIRST_RAW_KIND; kind++) {
-      this.#handlers[kind] = (bytes, offset, lengthBytes, from) =>
-        engine.onRecord(kind, bytes, offset, lengthBytes, from);
-    }
+    this.#engine.current = engine;
   }
 
   /** Attach to all rings at their heads and begin to turn. */
@@ -181,7 +196,7 @@ export class ThreadRuntime {
     this.#running = true;
     for (const inlet of this.#inlets) inlet.reader.attach();
     this.#doorbell.listen(
-      () => this.#hasRecords(),
+      () => this.#lingers(),
       () => this.#turn(true),
     );
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref();
@@ -240,6 +255,14 @@ export class ThreadRuntime {
     return { notified: this.#notified, gaps: this.#gaps, unhandled };
   }
 
+  /** What the doorbell asks before it sleeps. */
+  #lingers(): boolean {
+    if (this.#hasRecords()) return true;
+    if (this.#lingerTurns === 0) return false;
+    this.#lingerTurns--;
+    return true;
+  }
+
   #hasRecords(): boolean {
     for (const inlet of this.#inlets) if (inlet.reader.hasRecords()) return true;
     return false;
@@ -268,7 +291,7 @@ export class ThreadRuntime {
     } finally {
       this.#inTurn = false;
     }
-    if (this.#running && this.#engine?.hasWork()) {
+    if (this.#running && this.#engine.current?.hasWork()) {
       this.#wakeQueued = true;
       setImmediate(this.#turnFromLoop);
     }
@@ -283,8 +306,11 @@ export class ThreadRuntime {
       if (count === DRAIN_DETACHED) this.#reportGap(inlet.fromThread);
       else deliveredCount += count;
     }
-    this.#engine?.run();
-    if (deliveredCount > 0) this.#runHooks(this.#turnEndHooks);
+    this.#engine.current?.run();
+    if (deliveredCount > 0) {
+      this.#lingerTurns = LINGER_TURNS;
+      this.#runHooks(this.#turnEndHooks);
+    }
     this.#runHooks(this.#beatHooks);
     this.signal();
   }

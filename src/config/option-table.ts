@@ -109,6 +109,7 @@ export const GROUP_OPTIONS = {
   },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),
+    young_heap_mb: int(3, [1, 1024], "Young generation of a bucket's heap: small keeps memory per channel small."),
     heap_refuse_ratio: number(0.85, [0.1, 1], 'Share of its heap limit at which a bucket refuses connections.'),
     accept_above_mean_ratio: number(1.25, [1, 100], 'A bucket above this many times the mean stops accepting.'),
     max_crashes_per_minute: int(5, [1, 1000], 'Crashes in a minute after which a bucket stays down.'),

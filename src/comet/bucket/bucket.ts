@@ -13,7 +13,14 @@ import { type Clock, TimingWheel } from '../../clock/index.js';
 import { CLOSE, type CloseCodeRow, OUTCOME, type Outcome, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
 import type { Snowflake } from '../../id/index.js';
 import { encodeBody, OP, readInt32 } from '../../protocol/index.js';
-import type { Authenticator, FrameOp, PushCommand, PushOutcome, PushTarget } from '../../push/index.js';
+import {
+  type Authenticator,
+  type FrameOp,
+  PUSH_OUTCOME,
+  type PushCommand,
+  type PushOutcome,
+  type PushTarget,
+} from '../../push/index.js';
 import { BufferPool } from '../../ring/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
 import {
@@ -54,8 +61,8 @@ import { codecOf, Subscriptions } from './subscriptions.js';
 import { WatchSets } from './watch-sets.js';
 import { WsListener } from './ws-listener.js';
 
-/** The control thread's index. */
-const CONTROL_MASK = 1;
+const CONTROL_THREAD = 0;
+const CONTROL_MASK = 1 << CONTROL_THREAD;
 const TICK_MS = 250;
 const TICKS_PER_SECOND = 1000 / TICK_MS;
 const POOL_RETAINED_BYTES = 4_194_304;
@@ -189,6 +196,7 @@ export class Bucket implements ChannelOwner {
         setIdle: (channel, idleMs) => this.setIdle(channel, idleMs),
         listener: () => this.#app.messageListener,
         onListenerError: (error, listener) => this.#onListenerError(error, listener),
+        afterDrain: (channel, fn) => this.#app.afterDrain(() => this.#guard(channel, fn)),
         onPacket: (packetBytes) => {
           counters.add(METRIC.packets_in, 1);
           counters.add(METRIC.bytes_in, packetBytes);
@@ -274,11 +282,16 @@ export class Bucket implements ChannelOwner {
     this.#tickTimer = setInterval(() => this.#guard(undefined, () => this.#tick()), TICK_MS);
   }
 
-  /** Stop accepting, tell the channels, close them spread over the drain time. */
+  /**
+   * Stop accepting, tell the channels, close them spread over the drain time. What has been read from the rings goes out
+   * before; channels that have unsent bytes come last, so that they may still read them.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#listener.stopAccepting();
-    const channels = [...this.#slots.all()];
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    if (this.#dirty.length > 0) this.#flush();
+    const channels = [...this.#slots.all()].toSorted((a, b) => unsentBytes(a) - unsentBytes(b));
     const startedMs = this.#parts.clock.monotonicMs();
     const { drainMs } = this.#options;
     for (const [index, channel] of channels.entries()) {
@@ -591,14 +604,24 @@ export class Bucket implements ChannelOwner {
     this.#parts.counters.add(METRIC.messages_delivered, messageCount);
   }
 
-  /** Records of a ring were lost to this bucket: everyone here is told, as a slow channel would be. */
+  /** Records of a ring were lost to this bucket. Only the control thread's ring carries pushes and answers to a bucket. */
   #onReaderGap(fromThread: number): void {
+    if (fromThread !== CONTROL_THREAD) return;
     this.#parts.counters.add(METRIC.ring_detached, 1);
     this.#parts.log.error({ fromThread }, 'this bucket stalled and its cursor was detached; its channels are closed');
     // What was lost may include answers to joins, so the honest end is a fresh connection: codes in the range that says so.
     for (const channel of [...this.#slots.all()]) {
       this.#close(channel, CLOSE.BUCKET_FAILED, 'the bucket stalled and lost messages');
     }
+    // Requests under way may have lost their answers, and nobody can tell which. So both sides forget them all: what the
+    // control thread still answers finds nobody here, and RESET stands behind the requests it undoes.
+    this.#handshake.reset();
+    this.#shards.reset();
+    const publishes = [...this.#publishes.values()];
+    this.#publishes.clear();
+    // Whether it was taken is unknown; a rejection that nobody awaits would cost the bucket, and a false OK is worse.
+    for (const resolve of publishes) resolve(PUSH_OUTCOME.CLOSED);
+    this.#link.send(CONTROL_MASK, [MESSAGE.RESET]);
   }
 
   // Messages from the control thread.
@@ -697,6 +720,10 @@ export class Bucket implements ChannelOwner {
   #sendPublish(request: number, target: PushTarget, op: number, body: Uint8Array): void {
     this.#link.send(CONTROL_MASK, [MESSAGE.PUBLISH, request, target, op, body]);
   }
+}
+
+function unsentBytes(channel: Channel): number {
+  return channel.ws?.getBufferedAmount() ?? 0;
 }
 
 /** RFC 6455: a close reason has at most 123 bytes. */

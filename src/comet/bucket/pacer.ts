@@ -32,6 +32,7 @@ export class Pacer {
   #duty = 0;
   #lastFlushMs = -Infinity;
   #nextFlushMs = -Infinity;
+  #pauseMs = 0;
   #spacing = false;
 
   constructor(options: PacerOptions) {
@@ -62,9 +63,8 @@ export class Pacer {
       this.#duty += SMOOTHING * (costMs / spanMs - this.#duty);
     }
     this.#spacing = this.#demand > (this.#spacing ? dutyThreshold * RELEASE_RATIO : dutyThreshold);
-    const endMs = startMs + costMs;
-    const pauseMs = this.#spacing ? Math.min(maxDelayMs, this.#costMs * (1 / dutyTarget - 1)) : 0;
-    this.#nextFlushMs = endMs + pauseMs;
+    this.#pauseMs = this.#spacing ? Math.min(maxDelayMs, this.#costMs * (1 / dutyTarget - 1)) : 0;
+    this.#nextFlushMs = startMs + costMs + this.#pauseMs;
   }
 
   /** Share of the thread's time that flushes took of late, 0 to 1. */
@@ -74,6 +74,6 @@ export class Pacer {
 
   /** The pause after the newest flush, in milliseconds; 0 while flushing at once. */
   get pauseMs(): number {
-    return Math.max(0, this.#nextFlushMs - this.#lastFlushMs - this.#costMs);
+    return this.#pauseMs;
   }
 }
