@@ -4,7 +4,16 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeAuthBody } from '../../src/protocol/index.js';
-import { eventually, get, type HalleyProcess, nodeEmpty, post, pushRoom, startHalley, WireClient } from '../kit/index.js';
+import {
+  eventually,
+  get,
+  type HalleyProcess,
+  nodeEmpty,
+  post,
+  pushRoom,
+  startHalley,
+  WireClient,
+} from '../kit/index.js';
 
 let halley: HalleyProcess;
 beforeAll(async () => {
@@ -37,7 +46,10 @@ describe('auth bodies that goim takes', () => {
     ['the largest mid that is exact', '{"mid":9007199254740991}'],
     ['a negative mid', '{"mid":-5}'],
     ['white space', ' {\n\t"mid" : 1 } '],
-    ["Halley's members with wrong types, as unknown ones", '{"mid":1,"token":5,"rooms":"x","codec":7,"heartbeat_s":"a"}'],
+    [
+      "Halley's members with wrong types, as unknown ones",
+      '{"mid":1,"token":5,"rooms":"x","codec":7,"heartbeat_s":"a"}',
+    ],
     ['halley: 0', '{"mid":1,"halley":0}'],
   ])('%s: answered with an empty op 8', async (_, body) => {
     const client = await sendAuth(body);
@@ -109,7 +121,8 @@ describe('device keys', () => {
     }
     expect(keys.size).toBe(3);
     const plain = [];
-    for (let index = 0; index < 3; index++) plain.push(await WireClient.connect(halley.wsUrl, { mid: 12, accepts: [1000] }));
+    for (let index = 0; index < 3; index++)
+      plain.push(await WireClient.connect(halley.wsUrl, { mid: 12, accepts: [1000] }));
     await pushMid(12, 'to all three');
     for (const client of plain) expect((await client.messageCount(1))[0]?.text).toBe('to all three');
     for (const client of plain) await client.close();

@@ -16,7 +16,10 @@ afterAll(async () => {
 });
 
 async function push(target: string, op: number, body: string): Promise<void> {
-  const answer = await post(`${halley.httpUrl}/goim/push/${target}${target.includes('?') ? '&' : '?'}operation=${op}`, body);
+  const answer = await post(
+    `${halley.httpUrl}/goim/push/${target}${target.includes('?') ? '&' : '?'}operation=${op}`,
+    body,
+  );
   expect(answer).toMatchObject({ status: 200, code: 0 });
 }
 

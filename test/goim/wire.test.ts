@@ -3,15 +3,7 @@
  * Framing, auth, pushes and deadlines have files of their own beside this one.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  eventually,
-  type HalleyProcess,
-  post,
-  pushRoom,
-  RawSocket,
-  startHalley,
-  WireClient,
-} from '../kit/index.js';
+import { eventually, type HalleyProcess, post, pushRoom, RawSocket, startHalley, WireClient } from '../kit/index.js';
 import { hex, packet, rawLogin } from './packets.js';
 
 let halley: HalleyProcess;

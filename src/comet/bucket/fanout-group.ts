@@ -133,10 +133,8 @@ export class FanoutGroup {
     ) {
       this.flush();
     }
-    // A form that lost its last subscriber takes nothing more: what it still holds must go, or a later subscriber would
-    // find this message missing between the held ones and the next, under wrong offsets.
-    if (this.plainCount === 0) this.#plain.clear();
-    if (this.extendedCount === 0) this.#extended.clear();
+    // Its last subscriber left: what waited is nobody's, and a later subscriber's batch must not continue behind a hole.
+    if (this.extendedCount === 0 && this.#extended.messageCount > 0) this.#extended.clear();
     this.lastOffset = offset;
     if (this.plainCount > 0 && packetBytes >= LARGE_MESSAGE_BYTES) {
       if (this.#plain.messageCount > 0) this.#flushPlain();
