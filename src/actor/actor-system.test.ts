@@ -150,6 +150,8 @@ describe('tell', () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;
     expect(() => echo.tell(cycle)).toThrow(/cannot be written/);
+    await expect(echo.ask(cycle, IN_MS)).rejects.toMatchObject({ code: 'MESSAGE_NOT_ENCODABLE' });
+    expect(zero!.system.stats().asks).toBe(0);
     expect(((await echo.ask('after', IN_MS)) as { message: unknown }).message).toBe('after');
   });
 

@@ -4,7 +4,7 @@
  * Threads: one system per thread; used by that thread only.
  * Guarantees: tell is at-most-once and ordered per pair; an ask is answered, fails, or meets its deadline; whatever
  *   reaches nobody is a counted dead letter. Code of the application runs only after the reading of a turn is over.
- * Hot path: tellTo() out, onRecord() and run() in (bench/actor/actor.bench.ts).
+ * Hot path: tellTo() out, Inbox.onRecord() and RunQueue.run() in (bench/actor/actor.bench.ts).
  */
 import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
 import type { Actor, ActorFailure, ActorOptions, ActorTypeStats, KeyedTypeOptions, SpawnOptions } from './actor.js';
@@ -13,35 +13,18 @@ import { ActorLoader } from './actor-loader.js';
 import { ActorRef, type Addressable, type RefPort } from './actor-ref.js';
 import { AskTable } from './ask-table.js';
 import { BodyCodec } from './body-codec.js';
-import { type Command, GUARDIAN_ID, isCommand } from './command.js';
+import { type Command, GUARDIAN_ID } from './command.js';
 import { Deadlines } from './deadlines.js';
-import {
-  ASK_ID_WORD,
-  FORM,
-  formOf,
-  HEADER_BYTES,
-  hopsOf,
-  KIND,
-  type Kind,
-  keyBytesOf,
-  META_WORD,
-  messageOffset,
-  SENDER_ID_WORD,
-  SENDER_INCARNATION_WORD,
-  senderThreadOf,
-  TARGET_ID_WORD,
-  TARGET_INCARNATION_WORD,
-} from './envelope.layout.js';
+import { KIND, type Kind } from './envelope.layout.js';
+import { Inbox } from './inbox.js';
+import type { Engine } from './inlet.js';
 import { KeyedActors, type KeyedAddress } from './keyed-actors.js';
 import { DeadLetterOffice, type DeadLetterReason, type Letter } from './letter.js';
 import { Outbox } from './outbox.js';
+import { RunQueue } from './run-queue.js';
 import type { ThreadMemory } from './thread-memory.js';
-import type { Engine, ThreadRuntime } from './thread-runtime.js';
+import type { ThreadRuntime } from './thread-runtime.js';
 
-/** Messages that one actor receives before the next actor of the same turn. */
-const MAX_MESSAGES_PER_ACTOR = 64;
-/** Messages that all actors together receive in one turn. */
-const MAX_MESSAGES_PER_TURN = 2048;
 const SPAWN_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 30_000;
 const DEFAULT_QUEUED_BYTES = 8 * 1024 * 1024;
@@ -83,12 +66,8 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   readonly #options: ActorSystemOptions;
   readonly #cells: Map<number, ActorCell>;
   readonly #statsByType: Map<string, ActorTypeStats>;
-  readonly #sources: (Uint8Array | undefined)[];
-  readonly #words: (Int32Array | undefined)[];
-  readonly #commands: { command: Command; letter: Letter | undefined }[];
-  #halted: boolean;
-  #ready: ActorCell[];
-  #spare: ActorCell[];
+  readonly #inbox: Inbox;
+  readonly #runQueue: RunQueue;
   #lastId: number;
 
   /** Attaches itself to `runtime`, which the caller starts afterwards. */
@@ -109,12 +88,18 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     this.#keyed = new KeyedActors(this, runtime.states, this.#loader);
     this.#cells = new Map();
     this.#statsByType = new Map();
-    this.#sources = memory.rings.map(() => undefined);
-    this.#words = memory.rings.map(() => undefined);
-    this.#commands = [];
-    this.#halted = false;
-    this.#ready = [];
-    this.#spare = [];
+    this.#runQueue = new RunQueue();
+    this.#inbox = new Inbox({
+      threadIndex: this.threadIndex,
+      incarnation: this.incarnation,
+      threadCount: memory.threadCount,
+      codec: this.#codec,
+      asks: this.#asks,
+      keyed: this.#keyed,
+      cells: this.#cells,
+      deadLetters: this.deadLetters,
+      replyFailure: (letter, reason) => this.replyFailure(letter, reason),
+    });
     this.#lastId = GUARDIAN_ID;
     runtime.attachEngine(this);
     runtime.onBeat(() => {
@@ -177,7 +162,7 @@ export class ActorSystem implements Engine, RefPort, CellHost {
 
   /** Stop all timers, forget what waits, receive nothing more. Actors are not stopped: see stopAll(). */
   close(): void {
-    this.#halted = true;
+    this.#runQueue.halt();
     this.#outbox.close();
     this.#deadlines.close();
   }
@@ -231,7 +216,13 @@ export class ActorSystem implements Engine, RefPort, CellHost {
       this.#asks.lose(id, ref.thread);
       return answer;
     }
-    const outcome = this.#send(KIND.MESSAGE, ref.thread, ref.id, ref.incarnation, undefined, id, message);
+    let outcome: Outcome;
+    try {
+      outcome = this.#send(KIND.MESSAGE, ref.thread, ref.id, ref.incarnation, undefined, id, message);
+    } catch (error) {
+      this.#asks.refuse(id, error);
+      return answer;
+    }
     if (outcome !== OUTCOME.OK) {
       this.#undeliverable(outcome === OUTCOME.FULL ? 'full' : 'too-large', ref, message);
       this.#asks.fail(id, outcome === OUTCOME.FULL ? 'the ring is full' : 'the message is too large');
@@ -265,96 +256,34 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   askKeyed(thread: number, timeoutMs: number, send: (letter: Letter) => void): Promise<unknown> {
     const id = this.#asks.nextId();
     const answer = openAsk(this.#asks, id, thread, timeoutMs);
-    send(this.#ownLetter(id));
+    try {
+      send(this.#ownLetter(id));
+    } catch (error) {
+      this.#asks.refuse(id, error);
+    }
     return answer;
   }
 
   // --- Engine: messages in ----------------------------------------------------------------------------------------
 
   onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number, fromThread: number): void {
-    if (this.#sources[fromThread] !== bytes) this.#openSource(fromThread, bytes);
-    const words = this.#words[fromThread]!;
-    const header = offset >>> 2;
-    const targetId = words[header + TARGET_ID_WORD]!;
-    const targetIncarnation = words[header + TARGET_INCARNATION_WORD]!;
-    const askId = words[header + ASK_ID_WORD]!;
-    const meta = words[header + META_WORD]!;
-    const keyBytes = keyBytesOf(meta);
-    const start = offset + messageOffset(keyBytes);
-    const end = offset + lengthBytes;
-    if (kind !== KIND.KEYED && targetIncarnation !== this.incarnation) return; // meant for this thread's predecessor
-    let message: unknown;
-    const form = formOf(meta);
-    if (form === FORM.MSGPACK || form === FORM.FLAT) {
-      try {
-        message = this.#codec.decode(fromThread, form, bytes, words, start, end);
-      } catch (error) {
-        this.deadLetters.post('undecodable', () => `actor:${this.node}/${this.threadIndex}/${targetId}`, error);
-        return;
-      }
-    } else if (form === FORM.BYTES) message = bytes.slice(start, end);
-    if (kind === KIND.REPLY) {
-      this.#asks.answer(askId, message);
-      return;
-    }
-    if (kind === KIND.FAILURE) {
-      this.#asks.fail(askId, String(message));
-      return;
-    }
-    const senderId = words[header + SENDER_ID_WORD]!;
-    let letter: Letter | undefined;
-    if (senderId !== 0 || askId !== 0) {
-      letter = {
-        senderThread: senderThreadOf(meta),
-        senderIncarnation: words[header + SENDER_INCARNATION_WORD]!,
-        senderId,
-        askId,
-      };
-    }
-    if (kind === KIND.KEYED) {
-      const key = Buffer.from(bytes.buffer, bytes.byteOffset + offset + HEADER_BYTES, keyBytes).toString();
-      this.#keyed.received(targetId, key, message, letter, hopsOf(meta));
-      return;
-    }
-    const cell = this.#cells.get(targetId);
-    if (cell !== undefined) {
-      cell.offer(message, letter);
-      return;
-    }
-    if (targetId === GUARDIAN_ID && isCommand(message)) {
-      this.#commands.push({ command: message, letter });
-      return;
-    }
-    this.deadLetters.post('no-actor', () => `actor:${this.node}/${this.threadIndex}/${targetId}`, message);
-    if (letter !== undefined && askId !== 0) this.replyFailure(letter, 'there is no such actor');
+    this.#inbox.onRecord(kind, bytes, offset, lengthBytes, fromThread);
   }
 
   run(): void {
-    while (this.#commands.length > 0) {
-      const { command, letter } = this.#commands.shift()!;
-      this.#obey(command, letter);
-    }
-    let left = MAX_MESSAGES_PER_TURN;
-    while (left > 0 && this.#ready.length > 0 && !this.#halted) {
-      const batch = this.#ready;
-      this.#ready = this.#spare;
-      let index = 0;
-      while (index < batch.length && left > 0 && !this.#halted) left -= batch[index++]!.run(MAX_MESSAGES_PER_ACTOR);
-      // Cells that had no turn go to the front: they waited longer than those that were scheduled meanwhile.
-      if (index < batch.length) this.#ready = batch.slice(index).concat(this.#ready);
-      batch.length = 0;
-      this.#spare = batch;
-    }
+    const { commands } = this.#inbox;
+    for (const { command, letter } of commands.splice(0)) this.#obey(command, letter);
+    this.#runQueue.run();
   }
 
   hasWork(): boolean {
-    return !this.#halted && (this.#ready.length > 0 || this.#commands.length > 0);
+    return !this.#runQueue.isEmpty || this.#inbox.commands.length > 0;
   }
 
   // --- CellHost: what actors need ---------------------------------------------------------------------------------
 
   schedule(cell: ActorCell): void {
-    this.#ready.push(cell);
+    this.#runQueue.push(cell);
     this.#runtime.wake();
   }
 
@@ -536,11 +465,6 @@ export class ActorSystem implements Engine, RefPort, CellHost {
         if (letter) this.replyFailure(letter, cause instanceof Error ? cause.message : String(cause));
       },
     );
-  }
-
-  #openSource(fromThread: number, bytes: Uint8Array): void {
-    this.#sources[fromThread] = bytes;
-    this.#words[fromThread] = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
   }
 
   // --- helpers ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ function pair(): {
   writer: BodyCodec;
   reader: BodyCodec;
   bytes: Uint8Array;
-  source: Buffer;
+  words: Int32Array;
 } {
   const shapes = [allocateShapeTable(), allocateShapeTable()];
   // An offset into the memory, as the data area of a ring has.
@@ -63,10 +63,7 @@ describe('what is written into shared memory is read as it was', () => {
 describe('flat objects go the short way once their shape is shared', () => {
   const FLAT: [string, Record<string, unknown>][] = [
     ['integers at their limits', { a: 0, b: -1, c: 2 ** 31 - 1, d: -(2 ** 31) }],
-    [
-      'numbers that are no int32',
-      { a: 2 ** 31, b: 0.1, c: Number.NaN, d: Number.NEGATIVE_INFINITY, e: 2 ** 53 },
-    ],
+    ['numbers that are no int32', { a: 2 ** 31, b: 0.1, c: Number.NaN, d: Number.NEGATIVE_INFINITY, e: 2 ** 53 }],
     ['texts from empty to 255 characters', { a: '', b: 'x', c: 'y'.repeat(255), d: '\u0000\u007f' }],
     ['the four constants', { a: true, b: false, c: null, d: undefined }],
   ];
@@ -102,7 +99,12 @@ describe('flat objects go the short way once their shape is shared', () => {
       fc.property(
         fc.dictionary(
           fc.constantFrom('a', 'b', 'c', 'd'),
-          fc.oneof(fc.integer(), fc.double().map((value) => value + 0), fc.string(), fc.boolean()),
+          fc.oneof(
+            fc.integer(),
+            fc.double().map((value) => value + 0),
+            fc.string(),
+            fc.boolean(),
+          ),
         ),
         (message) => {
           const plain = { ...message };
