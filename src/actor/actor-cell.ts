@@ -45,6 +45,8 @@ export interface CellHost extends ActorSystemPort {
   reportFailure(cell: ActorCell, error: unknown, consequence: ActorFailure['consequence']): void;
   spawnChild(parent: ActorCell, options: SpawnOptions): Promise<ActorRef>;
   spawnLocalChild(parent: ActorCell, create: () => Actor<never>, options: ActorOptions): ActorRef;
+  /** Stop it and do not wait; it may be gone already, with its whole thread. */
+  stopChild(child: ActorRef): void;
   escalate(cell: ActorCell, error: unknown): void;
   /** The key of this cell lives elsewhere now: send `message` after it. */
   forward(cell: ActorCell, message: unknown, letter: Letter | undefined): void;
@@ -196,7 +198,12 @@ export class ActorCell implements ActorContext {
     return this.system.spawnLocalChild(this, create, options);
   }
 
+  /** A spawn that this actor asked for has succeeded, perhaps after its end. */
   adopt(child: ActorRef): void {
+    if (this.#state === CELL_STATE.STOPPED) {
+      this.system.stopChild(child);
+      return;
+    }
     this.#children ??= new Set();
     this.#children.add(child);
   }
@@ -454,7 +461,7 @@ export class ActorCell implements ActorContext {
   #stopChildren(): void {
     const children = this.#children;
     this.#children = undefined;
-    if (children !== undefined) for (const child of children) void this.system.stop(child);
+    if (children !== undefined) for (const child of children) this.system.stopChild(child);
   }
 
   #refuse(reason: DeadLetterReason, message: unknown, letter: Letter | undefined): void {

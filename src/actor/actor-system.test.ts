@@ -234,6 +234,7 @@ describe('ask', () => {
     const [zero] = start(1);
     const ref = zero!.system.spawnLocal(() => new Faulty());
     await expect(ref.ask('count', { timeoutMs: 0 })).rejects.toMatchObject({ code: 'ASK_TIMEOUT_RANGE' });
+    expect(await ref.ask('count', IN_MS)).toBe(1); // it was not sent either
   });
 });
 
@@ -382,6 +383,24 @@ describe('supervision', () => {
     await eventually(() => one!.system.stats().actors === 1, 'the remote child lives');
     await zero!.system.stop(parent);
     await eventually(() => one!.system.stats().actors === 0 && zero!.system.stats().actors === 0, 'all are gone');
+  });
+
+  test('a child that is spawned after its parent has ended is stopped, and one that ended is forgotten', async () => {
+    const [zero, one] = start(2);
+    const gate = deferred<void>();
+    class Parent extends Actor<unknown> {
+      receive(_message: unknown, context: ActorContext): void {
+        context.spawnLocal(() => new Faulty()).tell('stop');
+        void gate.promise.then(() => context.spawn({ module: ACTORS_MODULE, export: 'Faulty', thread: 1 }));
+      }
+    }
+    const parent = zero!.system.spawnLocal(() => new Parent(), { type: 'parent' });
+    parent.tell('go');
+    await eventually(() => zero!.system.stats().actors === 1, 'the first child has ended');
+    await zero!.system.stop(parent);
+    gate.resolve();
+    await eventually(() => one!.system.stats().types['Faulty']?.live === 0, 'the second was stopped again');
+    expect(zero!.system.discarded.counts()).toEqual({});
   });
 
   test('a spawn whose actor does not start is rejected and leaves nothing', async () => {

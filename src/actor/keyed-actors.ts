@@ -13,6 +13,7 @@ import type { ActorCell } from './actor-cell.js';
 import type { ActorLoader } from './actor-loader.js';
 import type { ActorRef, Addressable, AskOptions } from './actor-ref.js';
 import type { ActorSystem } from './actor-system.js';
+import type { Courier } from './courier.js';
 import { DEADLINE_TICK_MS } from './deadlines.js';
 import { MAX_HOPS, MAX_KEY_BYTES } from './envelope.layout.js';
 import type { Letter } from './letter.js';
@@ -71,6 +72,7 @@ class KeyedRef implements Addressable, KeyedAddress {
 
 export class KeyedActors {
   readonly #system: ActorSystem;
+  readonly #courier: Courier;
   readonly #states: ThreadStates;
   readonly #loader: ActorLoader;
   readonly #types: Map<number, KeyedType>;
@@ -79,8 +81,9 @@ export class KeyedActors {
   #leavingCount: number;
   #polling: boolean;
 
-  constructor(system: ActorSystem, states: ThreadStates, loader: ActorLoader) {
+  constructor(system: ActorSystem, courier: Courier, states: ThreadStates, loader: ActorLoader) {
     this.#system = system;
+    this.#courier = courier;
     this.#states = states;
     this.#loader = loader;
     this.#types = new Map();
@@ -126,14 +129,14 @@ export class KeyedActors {
       this.#refuse('too-many-hops', address, message, letter, 'the threads do not agree on its place');
       return OUTCOME.CLOSED;
     }
-    const outcome = this.#system.sendKeyed(owner, address, message, letter, hops);
+    const outcome = this.#courier.sendKeyed(owner, address, message, letter, hops);
     if (outcome === OUTCOME.FULL) this.#refuse('full', address, message, letter, 'the ring is full');
     else if (outcome === OUTCOME.TOO_LARGE) this.#refuse('too-large', address, message, letter, 'too large');
     return outcome;
   }
 
   ask(address: KeyedAddress, message: unknown, timeoutMs: number): Promise<unknown> {
-    return this.#system.askKeyed(this.#ownerOf(address), timeoutMs, (letter) => {
+    return this.#courier.askKeyed(this.#ownerOf(address), timeoutMs, (letter) => {
       this.send(address, message, letter, 0);
     });
   }
@@ -257,7 +260,7 @@ export class KeyedActors {
     text: string,
   ): void {
     const typeName = this.#types.get(address.typeHash)?.options.type ?? `#${address.typeHash}`;
-    this.#system.deadLetters.post(reason, () => `${typeName}/${address.key}`, message);
-    if (letter !== undefined && letter.askId !== 0) this.#system.replyFailure(letter, text);
+    this.#courier.deadLetters.post(reason, () => `${typeName}/${address.key}`, message);
+    if (letter !== undefined && letter.askId !== 0) this.#courier.replyFailure(letter, text);
   }
 }
