@@ -370,6 +370,24 @@ describe('supervision', () => {
     expect(one!.escalated[0]!.message).toBe('asked to throw');
   });
 
+  test('an escalation to a parent that is busy waits for its message at hand', async () => {
+    const [zero] = start(1);
+    const gate = deferred<string>();
+    class Parent extends Actor<unknown> {
+      receive(_message: unknown, context: ActorContext): Promise<string> {
+        context.spawnLocal(() => new Faulty(), { type: 'child', supervision: { strategy: 'escalate' } }).tell('throw');
+        return gate.promise;
+      }
+    }
+    const parent = zero!.system.spawnLocal(() => new Parent(), { type: 'parent', supervision: { strategy: 'stop' } });
+    const answer = parent.ask('go', IN_MS);
+    await eventually(() => zero!.failures.includes('child escalated'), 'the child has escalated');
+    expect(zero!.failures).not.toContain('parent stopped');
+    gate.resolve('answered');
+    expect(await answer).toBe('answered');
+    await eventually(() => zero!.failures.includes('parent stopped'), 'then the parent fails');
+  });
+
   test('children stop with their parent', async () => {
     const [zero, one] = start(2);
     class Parent extends Actor<unknown> {

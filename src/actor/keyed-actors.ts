@@ -77,8 +77,8 @@ export class KeyedActors {
   readonly #loader: ActorLoader;
   readonly #types: Map<number, KeyedType>;
   readonly #held: Set<ActorCell>;
+  readonly #leaving: Set<ActorCell>;
   #generation: number;
-  #leavingCount: number;
   #polling: boolean;
 
   constructor(system: ActorSystem, courier: Courier, states: ThreadStates, loader: ActorLoader) {
@@ -89,7 +89,7 @@ export class KeyedActors {
     this.#types = new Map();
     this.#held = new Set();
     this.#generation = 0;
-    this.#leavingCount = 0;
+    this.#leaving = new Set();
     this.#polling = false;
   }
 
@@ -161,10 +161,7 @@ export class KeyedActors {
     const cells = this.#types.get(hashText(cell.typeName))?.cells;
     if (cells?.get(cell.key!) === cell) cells.delete(cell.key!);
     this.#held.delete(cell);
-    if (cell.isLeaving) {
-      this.#leavingCount--;
-      this.#settle();
-    }
+    if (this.#leaving.delete(cell)) this.#settle();
   }
 
   /** End what the placement gives to others, once per change of it. The runtime calls it every turn and heartbeat. */
@@ -175,8 +172,8 @@ export class KeyedActors {
       for (const type of this.#types.values()) {
         for (const [key, cell] of [...type.cells]) {
           const owner = placeKey(hashText(key, type.hash), this.#states.placementMask());
-          if (owner === this.#system.threadIndex || cell.isLeaving) continue;
-          this.#leavingCount++;
+          if (owner === this.#system.threadIndex || this.#leaving.has(cell)) continue;
+          this.#leaving.add(cell);
           cell.move();
         }
       }
@@ -236,7 +233,7 @@ export class KeyedActors {
   }
 
   #settle(): void {
-    if (this.#leavingCount === 0) this.#states.settle(this.#system.threadIndex, this.#generation);
+    if (this.#leaving.size === 0) this.#states.settle(this.#system.threadIndex, this.#generation);
   }
 
   #releaseHeld(): void {
