@@ -16,7 +16,7 @@ function pair(): {
   writer: BodyCodec;
   reader: BodyCodec;
   bytes: Uint8Array;
-  source: Buffer;
+  words: Int32Array;
 } {
   const shapes = [allocateShapeTable(), allocateShapeTable()];
   // An offset into the memory, as the data area of a ring has.
