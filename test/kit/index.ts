@@ -17,4 +17,5 @@ export {
   readiness,
   residentBytes,
 } from './node-stats.js';
+export { type ReceivedGap, TallyClient } from './tally-client.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';
