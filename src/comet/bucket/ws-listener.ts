@@ -63,7 +63,7 @@ export class WsListener {
         } catch (error) {
           this.#failed(error, channel, handlers);
           // Without a channel no deadline would ever end it.
-          if (channel === undefined) ws.close();
+          if (channel === undefined) ws.end(CLOSE.INTERNAL.code, CLOSE.INTERNAL.reason);
         }
       },
       message: (ws: ChannelSocket, message: ArrayBuffer, isBinary: boolean) => {
