@@ -69,19 +69,25 @@ describe('a body above the limit', () => {
     raw.socket.destroy();
   });
 
-  it('is refused while it comes, and a client that goes on sending still sees why', async () => {
+  // Closing with bytes unread makes the kernel reset the connection; the reply is then lost to a client that reads late.
+  it('is refused while it comes, and a client that goes on sending is not cut off at once', async () => {
     const api = await start({ bodyMaxBytes: 1000 });
-    const raw = await api.connect();
-    await raw.send(`POST ${KEYS} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n`);
-    for (let sent = 0; sent < 12; sent++) raw.socket.write(`10000\r\n${'x'.repeat(0x10000)}\r\n`, 'latin1');
-    raw.socket.write('0\r\n\r\n');
-    await eventually(() => raw.closed, 'the server closes');
-    expect(raw.received).toContain('{"code":-413,"message":"the body is above the limit: limitBytes=1000"}');
+    const raw = await api.connect(true);
+    const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
+    await raw.send(`POST ${KEYS} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`);
+    await eventually(() => raw.received.endsWith('limitBytes=1000"}'), 'the refusal has come');
+    expect(raw.received).toContain('413 Content Too Large');
     expect(raw.received).toContain('Connection: close');
-    // Not reset: a reset may take the reply out of the client's hands.
+    expect(api.api.gauges().inFlightCount).toBe(0);
+    for (let sent = 0; sent < 12; sent++) {
+      await raw.send(chunk);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await raw.send('0\r\n\r\n');
+    raw.socket.end();
+    await eventually(() => raw.closed, 'the server closes');
     expect(raw.socket.errored).toBeNull();
     expect(api.pusher.commands).toEqual([]);
-    await eventually(() => api.api.gauges().inFlightCount === 0, 'nothing is left');
   });
 
   it('that nobody reads ends the connection as well, beyond what is worth discarding', async () => {
