@@ -50,6 +50,14 @@ describe('an API token', () => {
     expect(api.pusher.commands.length).toBe(status === 200 ? 1 : 0);
   });
 
+  it('may hold characters beyond ASCII, as UTF-8', async () => {
+    const api = await start('geheimnisträger');
+    const authorization = Buffer.from('Bearer geheimnisträger').toString('latin1');
+    // As bytes: before a text node's client would encode the header once more.
+    const answer = await api.post('/goim/push/keys?keys=a', Buffer.from('x'), { Authorization: authorization });
+    expect(answer.status).toBe(200);
+  });
+
   it('replaces the Origin rule: who has it may push from any page', async () => {
     const api = await start('s3cret');
     const headers = { Authorization: 'Bearer s3cret', Origin: 'https://admin.example.com' };

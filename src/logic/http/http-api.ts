@@ -60,7 +60,7 @@ function isPromise(answer: MaybePromise<Reply>): answer is Promise<Reply> {
   return answer instanceof Promise;
 }
 
-/** The text behind bytes that node:http has read as latin1: a raw `keys=` may be UTF-8 and not escaped. */
+/** The text behind the bytes of a header, which node:http reads as latin1. */
 function utf8Of(text: string): string {
   return BEYOND_ASCII.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : text;
 }
@@ -182,7 +182,7 @@ export class HttpApi {
       exchange.send(refusal);
       return;
     }
-    const query = new Query(utf8Of(rawQuery));
+    const query = new Query(rawQuery);
     const mediaType = mediaTypeOf(request.headers['content-type'] ?? '');
     if (route.method === 'GET') {
       this.#handle(exchange, route, { query, mediaType, body: NO_BODY });

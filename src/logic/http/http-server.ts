@@ -7,7 +7,8 @@
  * exception outside. `close()` ends every connection at once.
  * Bounds: request line and headers together 64 KiB (431; a line of some 3,000 keys), any number of headers in it; the times of
  * `HttpTimeouts`. Replies that a client does not read hold back its next requests (node:http stops reading).
- * Known: a client that ends its side of the connection before its reply has come counts as gone, as everywhere in node:http.
+ * Known: node:http takes ASCII in the request line only (Go, and so goim, takes raw UTF-8): 400 with that advice. A client that
+ * ends its side of the connection before its reply has come counts as gone.
  *
  * Source: node:http. uWebSockets.js, which serves the WebSockets, was here first; its Node 20 build answers 505 to a request
  * line that comes in more than one segment, nothing at all beyond 98 headers, and aborts what is pipelined behind a route
@@ -71,6 +72,16 @@ const REFUSAL_TEXTS: ReadonlyMap<string, string> = new Map([
     ),
   ],
   [
+    'HPE_INVALID_URL',
+    refusalText(
+      errorReply(
+        400,
+        API_CODE.BAD_REQUEST,
+        'the URL holds a character that must be percent-escaped, as all beyond ASCII',
+      ),
+    ),
+  ],
+  [
     'HPE_CHUNK_EXTENSIONS_OVERFLOW',
     refusalText(errorReply(413, API_CODE.TOO_LARGE, 'the chunk extensions are too large')),
   ],
@@ -126,6 +137,8 @@ export class HttpServer {
     const server = this.#server;
     const failure = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
       server.once('error', resolve);
+      // close() before the address was looked up: neither of the others comes.
+      server.once('close', () => resolve(undefined));
       server.listen({ host, port, exclusive: true }, () => {
         server.off('error', resolve);
         // From now on of accept(), when no descriptor is left. Without a listener it would end the process.

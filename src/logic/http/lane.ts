@@ -7,9 +7,9 @@
  *
  * Threads: the thread of the server.
  * Guarantees: order of handling is order of arrival. While a request waits behind one that is answered later, the connection is
- * not read, so that a client that never stops sending costs at most what came in one read (64 KiB). Bytes that are no request
- * are refused behind the answers to what came before them; then the connection ends. When the connection closes, every
- * request in it is aborted.
+ * not read: a client that never stops sending costs at most what came in one read (64 KiB), and the price is that its end is
+ * noticed only when its answer is due. Bytes that are no request are refused behind the answers to what came before them;
+ * then the connection ends. When the connection closes, every request in it is aborted.
  */
 import type { Socket } from 'node:net';
 
