@@ -19,10 +19,14 @@ const MAX_RECORDS_PER_READER = 256;
 /** Turns in a row that may follow from microtasks alone before the event loop gets a look in. */
 const MAX_MICROTASK_TURNS = 16;
 /**
- * Turns without work before a thread that has just been given something sleeps: some 20 us, no more than the wake-up that
- * they may save (36 us at the median). It spares a busy sender the notify and halves a round trip (bench/actor).
+ * Turns without work before a thread that is given something in quick succession sleeps: some 20 us, no more than the
+ * wake-up that they may save (36 us at the median). It spares a busy sender the notify and halves a round trip (bench/actor).
  */
 const LINGER_TURNS = 16;
+/** Records that come further apart would find the thread asleep anyway: lingering for them only burns CPU. */
+const LINGER_GAP_MS = 0.1;
+/** Least time between two runs of the beat hooks at the end of turns: they look after rare things. */
+const BEAT_GAP_MS = 0.5;
 /** How often an idle thread shows that it could turn. */
 export const HEARTBEAT_MS = 100;
 
@@ -51,6 +55,8 @@ export class ThreadRuntime {
   #signalQueued: boolean;
   #microtaskTurns: number;
   #lingerTurns: number;
+  #deliveredAtMs: number;
+  #beatAtMs: number;
   #notified: number;
   #gaps: number;
 
@@ -85,6 +91,8 @@ export class ThreadRuntime {
     this.#signalQueued = false;
     this.#microtaskTurns = 0;
     this.#lingerTurns = 0;
+    this.#deliveredAtMs = 0;
+    this.#beatAtMs = 0;
     this.#notified = 0;
     this.#gaps = 0;
   }
@@ -109,7 +117,7 @@ export class ThreadRuntime {
     this.#gapHooks.push(hook);
   }
 
-  /** Call `hook` on every heartbeat (100 ms) and at the end of every turn: cheap things only. */
+  /** Call `hook` on every heartbeat (100 ms) and at the end of turns, at most every 0.5 ms: cheap things only. */
   onBeat(hook: () => void): void {
     this.#beatHooks.push(hook);
   }
@@ -236,11 +244,16 @@ export class ThreadRuntime {
       else deliveredCount += count;
     }
     this.#engine.current?.run();
+    const nowMs = performance.now();
     if (deliveredCount > 0) {
-      this.#lingerTurns = LINGER_TURNS;
+      this.#lingerTurns = nowMs - this.#deliveredAtMs < LINGER_GAP_MS ? LINGER_TURNS : 0;
+      this.#deliveredAtMs = nowMs;
       this.#runHooks(this.#turnEndHooks);
     }
-    this.#runHooks(this.#beatHooks);
+    if (nowMs - this.#beatAtMs >= BEAT_GAP_MS) {
+      this.#beatAtMs = nowMs;
+      this.#runHooks(this.#beatHooks);
+    }
     this.signal();
   }
 
