@@ -29,7 +29,7 @@ function simulate(pacer: Pacer, { messagesPerSec, flushCostMs, seconds = 4 }: Lo
     const firstMs = arrivalMs;
     let count = 0;
     for (; arrivalMs <= flushMs; arrivalMs += intervalMs) count += 1;
-    pacer.flushed(flushMs, flushCostMs, count);
+    pacer.flushed(flushMs, flushMs + flushCostMs, flushCostMs, count);
     freeMs = flushMs + flushCostMs;
     if (firstMs < settledMs) continue;
     flushes += 1;
@@ -98,7 +98,7 @@ describe('the estimate', () => {
     expect(pacer.duty).toBeGreaterThan(0.2);
     const laterMs = endMs + 1_500;
     expect(pacer.waitMs(laterMs)).toBeLessThanOrEqual(0);
-    pacer.flushed(laterMs, 15, 1);
+    pacer.flushed(laterMs, laterMs + 15, 15, 1);
     expect([pacer.duty, pacer.pauseMs]).toEqual([0, 0]);
   });
 
@@ -124,7 +124,7 @@ describe('the estimate', () => {
 
   it('stands a flush that took no measurable time', () => {
     const pacer = new Pacer(DEFAULTS);
-    for (let i = 0; i < 100; i++) pacer.flushed(5, 0, 3);
+    for (let i = 0; i < 100; i++) pacer.flushed(5, 5, 0, 3);
     expect([pacer.duty, pacer.pauseMs]).toEqual([0, 0]);
   });
 });
