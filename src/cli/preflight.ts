@@ -93,7 +93,14 @@ export function checkUwsBinary(platform: Platform): 'verified' | 'other package'
   if (`${manifest.name}@${manifest.version}` !== UWS_PACKAGE) return 'other package';
   const sha256 = createHash('sha256').update(binary).digest('hex');
   const expected = UWS_BINARY_SHA256[file];
-  if (expected !== undefined && sha256 !== expected) {
+  if (expected === undefined) {
+    throw new HalleyError(
+      'UWS_NOT_REVIEWED',
+      'the uWebSockets.js build for this Node version was never tested with Halley; use Node 20',
+      { file, node: platform.nodeVersion },
+    );
+  }
+  if (sha256 !== expected) {
     throw new HalleyError(
       'UWS_BINARY_CHANGED',
       'the uWebSockets.js binary is not the one this release was tested with; run npm ci again',

@@ -13,7 +13,7 @@ import type { RingWriter } from '../ring/index.js';
 import { RAW_KIND } from './push-record.layout.js';
 
 interface Waiting {
-  readonly targetMask: number;
+  targetMask: number;
   readonly bytes: Uint8Array;
 }
 
@@ -36,14 +36,30 @@ export class RecordLink {
     return this.#waiting.length;
   }
 
-  /** Send a message to the threads in the mask. */
+  /** Send a message to the threads in the mask. @throws HalleyError CONTROL_RECORD_TOO_LARGE; nothing is sent then */
   send(targetMask: number, message: readonly unknown[]): void {
     const bytes: Uint8Array = this.#packr.pack(message);
-    if (this.#waiting.length > 0 || !this.#write(targetMask, bytes)) {
-      // pack() reuses its buffer: what waits needs bytes of its own.
-      this.#waiting.push({ targetMask, bytes: bytes.slice() });
-      this.#armRetry();
+    const outcome = this.#writer.claim(bytes.length);
+    // Also where it would have to wait: in the retry nobody is left to catch this.
+    if (outcome === OUTCOME.TOO_LARGE) {
+      throw new HalleyError('CONTROL_RECORD_TOO_LARGE', 'a message between threads must fit the ring', {
+        bytes: bytes.length,
+      });
     }
+    if (outcome === OUTCOME.OK && this.#waiting.length === 0) {
+      this.#commit(targetMask, bytes);
+      return;
+    }
+    this.#writer.abort();
+    // pack() reuses its buffer: what waits needs bytes of its own.
+    this.#waiting.push({ targetMask, bytes: bytes.slice() });
+    this.#armRetry();
+  }
+
+  /** A thread died: what still waits for it is not meant for its successor, which counts its requests from 1 again. */
+  forgetThread(thread: number): void {
+    for (const message of this.#waiting) message.targetMask &= ~(1 << thread);
+    this.#waiting = this.#waiting.filter(({ targetMask }) => targetMask !== 0);
   }
 
   /** Decode a CONTROL record. The result shares no memory with the ring. */
@@ -56,18 +72,11 @@ export class RecordLink {
     this.#waiting = [];
   }
 
-  #write(targetMask: number, bytes: Uint8Array): boolean {
-    const outcome = this.#writer.claim(bytes.length);
-    if (outcome === OUTCOME.TOO_LARGE) {
-      throw new HalleyError('CONTROL_RECORD_TOO_LARGE', 'a message between threads must fit the ring', {
-        bytes: bytes.length,
-      });
-    }
-    if (outcome !== OUTCOME.OK) return false;
+  /** Into the claim just made. */
+  #commit(targetMask: number, bytes: Uint8Array): void {
     this.#writer.bytes.set(bytes, this.#writer.offset);
     this.#writer.commit(RAW_KIND.CONTROL, targetMask, bytes.length);
     this.#signal();
-    return true;
   }
 
   #armRetry(): void {
@@ -75,7 +84,8 @@ export class RecordLink {
       this.#retryTimer = undefined;
       let sent = 0;
       for (const { targetMask, bytes } of this.#waiting) {
-        if (!this.#write(targetMask, bytes)) break;
+        if (this.#writer.claim(bytes.length) !== OUTCOME.OK) break;
+        this.#commit(targetMask, bytes);
         sent++;
       }
       this.#waiting.splice(0, sent);

@@ -105,6 +105,12 @@ export class AppHost implements Server {
     for (const fn of deferred) fn();
   }
 
+  /** Run `fn`, which must not throw, now or, while a ring's memory is held, at the end of the drain; in order. */
+  afterDrain(fn: () => void): void {
+    if (this.#links.isDraining()) this.#deferred.push(fn);
+    else fn();
+  }
+
   /** Run application code, now or after the drain; a throw or rejection is counted and goes nowhere. */
   #call(listener: string, fn: () => unknown): void {
     const run = () => {
@@ -115,8 +121,7 @@ export class AppHost implements Server {
         this.#links.onListenerError(error, listener);
       }
     };
-    if (this.#links.isDraining()) this.#deferred.push(run);
-    else run();
+    this.afterDrain(run);
   }
 
   // Server, as the application sees it.

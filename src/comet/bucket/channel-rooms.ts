@@ -23,6 +23,15 @@ function failed(room: string, error: ClientError): RoomResult {
   return { room, epoch: 0, offset: 0, error };
 }
 
+/** Take the shard out of the rooms besides the primary one; a channel without any keeps no list. False: it was not in. */
+function removeOther(channel: Channel, shard: RoomShard): boolean {
+  const index = channel.otherRooms?.indexOf(shard) ?? -1;
+  if (index < 0) return false;
+  channel.otherRooms?.splice(index, 1);
+  if (channel.otherRooms?.length === 0) channel.otherRooms = undefined;
+  return true;
+}
+
 export class ChannelRooms {
   readonly #shards: RoomShards;
   readonly #subscriptions: Subscriptions;
@@ -49,10 +58,7 @@ export class ChannelRooms {
     if (channel.primaryRoom === shard) {
       channel.primaryRoom = undefined;
     } else {
-      const index = channel.otherRooms?.indexOf(shard) ?? -1;
-      if (index < 0) return;
-      channel.otherRooms?.splice(index, 1);
-      if (channel.otherRooms?.length === 0) channel.otherRooms = undefined;
+      if (!removeOther(channel, shard)) return;
     }
     this.#subscriptions.unsubscribe(channel, shard);
     this.#shards.memberLeft(shard);
@@ -82,7 +88,7 @@ export class ChannelRooms {
       const previous = channel.primaryRoom;
       channel.primaryRoom = undefined;
       if (channel.isIn(shard)) {
-        channel.otherRooms = channel.otherRooms?.filter((other) => other !== shard);
+        removeOther(channel, shard);
         channel.primaryRoom = shard;
       } else {
         this.enter(channel, shard, true);

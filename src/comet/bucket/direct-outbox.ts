@@ -53,6 +53,11 @@ export class DirectOutbox {
     return this.#channels.length === 0;
   }
 
+  /** Memory for copies, kept from turn to turn: at most twice 4 MiB after a flush. */
+  get heldBytes(): number {
+    return this.#arena.length + this.#scratch.length;
+  }
+
   /** Copy one push: its id and its packet. */
   begin(bytes: Uint8Array, idOffset: number, packetOffset: number, packetBytes: number): void {
     this.#messageBytes = ID_BYTES + packetBytes;

@@ -32,6 +32,7 @@ export class Pacer {
   #duty = 0;
   #lastFlushMs = -Infinity;
   #nextFlushMs = -Infinity;
+  #pauseMs = 0;
   #spacing = false;
 
   constructor(options: PacerOptions) {
@@ -44,9 +45,10 @@ export class Pacer {
   }
 
   /**
-   * Report a flush that started at `startMs`, took `costMs`, and whose busiest group carried `messageCount` messages.
+   * Report a flush that ran from `startMs` to `endMs`, cost `costMs` of the thread (less than the time between the two where
+   * it was interrupted), and whose busiest group carried `messageCount` messages.
    */
-  flushed(startMs: number, costMs: number, messageCount: number): void {
+  flushed(startMs: number, endMs: number, costMs: number, messageCount: number): void {
     const { dutyThreshold, dutyTarget, maxDelayMs } = this.#options;
     const intervalMs = startMs - this.#lastFlushMs;
     this.#lastFlushMs = startMs;
@@ -62,9 +64,8 @@ export class Pacer {
       this.#duty += SMOOTHING * (costMs / spanMs - this.#duty);
     }
     this.#spacing = this.#demand > (this.#spacing ? dutyThreshold * RELEASE_RATIO : dutyThreshold);
-    const endMs = startMs + costMs;
-    const pauseMs = this.#spacing ? Math.min(maxDelayMs, this.#costMs * (1 / dutyTarget - 1)) : 0;
-    this.#nextFlushMs = endMs + pauseMs;
+    this.#pauseMs = this.#spacing ? Math.min(maxDelayMs, this.#costMs * (1 / dutyTarget - 1)) : 0;
+    this.#nextFlushMs = endMs + this.#pauseMs;
   }
 
   /** Share of the thread's time that flushes took of late, 0 to 1. */
@@ -74,6 +75,6 @@ export class Pacer {
 
   /** The pause after the newest flush, in milliseconds; 0 while flushing at once. */
   get pauseMs(): number {
-    return Math.max(0, this.#nextFlushMs - this.#lastFlushMs - this.#costMs);
+    return this.#pauseMs;
   }
 }

@@ -50,6 +50,8 @@ export interface PacketHandlerLinks {
   readonly setIdle: (channel: Channel, idleMs: number) => void;
   readonly listener: () => MessageListener | undefined;
   readonly onListenerError: (error: unknown, listener: string) => void;
+  /** Runs `fn` now or, while a ring's memory is held, at the end of the drain, so that a throw costs this channel only. */
+  readonly afterDrain: (channel: Channel, fn: () => void) => void;
   readonly onPacket: (packetBytes: number) => void;
   readonly onMalformed: () => void;
   readonly onOversized: () => void;
@@ -104,9 +106,7 @@ export class PacketHandler {
       const outcome = readPacket(bytes, offset, bytes.length, header, this.#limits.requestBodyBytes, FRAMING.MESSAGE);
       if (outcome === PARSE.TOO_LARGE || (outcome === PARSE.OK && header.bodyBytes > this.#limitOf(header.op))) {
         this.#oversized(channel, header);
-        if (outcome === PARSE.TOO_LARGE || channel.state === CHANNEL_STATE.CLOSED) return;
-        offset += header.packetBytes;
-        continue;
+        return;
       }
       if (outcome !== PARSE.OK) {
         this.#links.onMalformed();
@@ -130,6 +130,14 @@ export class PacketHandler {
 
   /** The asynchronous work on the channel's last packet is over: go on with what waited. */
   resume(channel: Channel): void {
+    channel.flags &= ~CHANNEL_FLAG.BUSY;
+    if (channel.backlog === undefined) return;
+    // Answers of the control thread come while its ring is held, and listeners must not run then.
+    channel.flags |= CHANNEL_FLAG.BUSY;
+    this.#links.afterDrain(channel, () => this.#runBacklog(channel));
+  }
+
+  #runBacklog(channel: Channel): void {
     channel.flags &= ~CHANNEL_FLAG.BUSY;
     const backlog = channel.backlog;
     if (backlog === undefined) return;
@@ -155,7 +163,6 @@ export class PacketHandler {
     const limitBytes = this.#limitOf(header.op);
     if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED) && header.op === OP.IM_REQUEST) {
       this.#reply(channel, header, OP.IM_RESPONSE, { error: CLIENT_ERROR.BODY_TOO_LARGE });
-      if (header.bodyBytes <= this.#limits.requestBodyBytes) return;
     }
     this.#links.close(
       channel,
@@ -331,18 +338,18 @@ export class PacketHandler {
     try {
       const result = listener.receive(channel, body.slice(), { op, seq, ver });
       if (!(result instanceof Promise)) {
-        this.#writer.packet(channel, op, seq, ver, result ?? undefined);
+        this.#writer.packet(channel, op, seq, ver, checkedReply(result));
         return;
       }
       channel.flags |= CHANNEL_FLAG.BUSY;
-      result.then(
-        (answer) => {
+      result
+        .then((answer) => {
           if (channel.state !== CHANNEL_STATE.READY) return;
-          this.#writer.packet(channel, op, seq, ver, answer ?? undefined);
+          this.#writer.packet(channel, op, seq, ver, checkedReply(answer));
           this.resume(channel);
-        },
-        (error) => this.#listenerFailed(channel, error),
-      );
+        })
+        // Also for what the answer itself sets off: an unhandled rejection would cost the bucket.
+        .catch((error) => this.#listenerFailed(channel, error));
     } catch (error) {
       this.#listenerFailed(channel, error);
     }
@@ -374,6 +381,13 @@ export class PacketHandler {
 /** Body bytes that really are there: a length of 0 to 15 means an empty body. */
 function bodyBytesIn(bytes: Uint8Array, header: PacketHeader): number {
   return Math.max(0, Math.min(header.bodyBytes, bytes.length - header.bodyOffset));
+}
+
+/** What a listener returned, as a body. An application written in JavaScript may return anything: wire bytes may not. */
+function checkedReply(reply: unknown): string | Uint8Array | undefined {
+  if (reply === undefined || reply === null) return undefined;
+  if (typeof reply === 'string' || reply instanceof Uint8Array) return reply;
+  throw new TypeError(`a listener answers with nothing, a string or a Uint8Array: type=${typeof reply}`);
 }
 
 function isRoomList(value: unknown, maxCount: number): value is string[] {

@@ -98,8 +98,7 @@ export class RoomShards {
   open(rooms: readonly string[], done: (shards: readonly RoomShard[]) => void): void {
     const shards = this.hold(rooms);
     if (shards.every((shard) => shard.active)) {
-      done(shards);
-      this.settle(shards);
+      this.#finish(shards, done);
       return;
     }
     this.#request += 1;
@@ -113,11 +112,24 @@ export class RoomShards {
     if (pending === undefined) return;
     this.#pending.delete(request);
     this.activate(pending.shards, infos);
+    this.#finish(pending.shards, pending.done);
+  }
+
+  /** Whatever `done` does, the shards are given back: a request that stays counted would keep its rooms open for ever. */
+  #finish(shards: readonly RoomShard[], done: (shards: readonly RoomShard[]) => void): void {
     try {
-      pending.done(pending.shards);
+      done(shards);
     } finally {
-      this.settle(pending.shards);
+      this.settle(shards);
     }
+  }
+
+  /** Answers of the sequencer were lost: forget every room and request. All members have left before. */
+  reset(): void {
+    for (const shard of this.#byRoom.values()) shard.discard();
+    this.#byRoom.clear();
+    this.#byNo.clear();
+    this.#pending.clear();
   }
 
   /** One member more or less; the shared count follows at once. */
@@ -135,6 +147,8 @@ export class RoomShards {
   #closeIfEmpty(shard: RoomShard): void {
     if (shard.memberCount > 0 || shard.requestCount > 0) return;
     shard.discard();
+    // One that a reset has forgotten: its number may be another room's by now.
+    if (this.#byRoom.get(shard.room) !== shard) return;
     this.#byRoom.delete(shard.room);
     if (!shard.active) return;
     this.#byNo.delete(shard.roomNo);

@@ -62,6 +62,8 @@ export class WsListener {
           handlers.open(channel);
         } catch (error) {
           this.#failed(error, channel, handlers);
+          // Without a channel no deadline would ever end it.
+          if (channel === undefined) ws.end(CLOSE.INTERNAL.code, CLOSE.INTERNAL.reason);
         }
       },
       message: (ws: ChannelSocket, message: ArrayBuffer, isBinary: boolean) => {

@@ -1,0 +1,127 @@
+import { hostname } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../config/index.js';
+import { bucketOptionsOf, MACHINE_BLOCK_SIZE, machineBaseOf, nodeDescriptionOf, serverIdOf } from './node-options.js';
+
+function configOf(toml: string) {
+  return loadConfig({ argvFlags: { config: 'a.toml' }, env: {}, readFile: () => toml }).config;
+}
+
+describe('the server id', () => {
+  it('is the configured one, or the name of the host', () => {
+    expect(serverIdOf(configOf('server_id = "node-a"'))).toBe('node-a');
+    expect(serverIdOf(configOf(''))).toBe(hostname());
+  });
+});
+
+describe('the machine ids of the threads', () => {
+  it('begin at the configured block', () => {
+    expect([machineBaseOf(0, 4), machineBaseOf(3, 16), machineBaseOf(63, 16)]).toEqual([0, 48, 1_008]);
+  });
+
+  it('of a node with more threads than a block has take two, from an even one on', () => {
+    expect(machineBaseOf(2, MACHINE_BLOCK_SIZE + 1)).toBe(32);
+    expect(() => machineBaseOf(3, MACHINE_BLOCK_SIZE + 1)).toThrow(
+      expect.objectContaining({ code: 'MACHINE_BLOCK_ODD' }),
+    );
+  });
+});
+
+describe('the options of a bucket', () => {
+  it('are those of the configuration under the names that the bucket uses', () => {
+    const options = bucketOptionsOf(
+      configOf(`
+        host = "127.0.0.1"
+        [auth]
+        mode = "jwt"
+        jwt_secret = "0123456789abcdef0123456789abcdef"
+        handshake_timeout_ms = 501
+        [heartbeat]
+        interval_s = 52
+        max_misses = 3
+        [limits]
+        body_bytes = 4001
+        request_body_bytes = 65001
+        room_id_bytes = 101
+        rooms_per_channel = 11
+        watch_ops = 12
+        pre_auth_bytes = 8001
+        pre_auth_packets = 13
+        channels_per_bucket = 1001
+        [slow]
+        max_backpressure_bytes = 100001
+        close_after_ms = 5001
+        [fanout]
+        batch_max_messages = 14
+        batch_max_bytes = 2048
+        max_delay_ms = 15
+        duty_threshold = 0.6
+        duty_target = 0.3
+        [bucket]
+        heap_refuse_ratio = 0.7
+        [shutdown]
+        drain_ms = 16
+        [log]
+        level = "warn"
+      `),
+      4_711,
+      'file:///app.js',
+    );
+    expect(options).toEqual({
+      host: '127.0.0.1',
+      port: 4_711,
+      app: 'file:///app.js',
+      auth: { mode: 'jwt', jwtSecret: '0123456789abcdef0123456789abcdef' },
+      handshakeTimeoutMs: 501,
+      heartbeatIntervalS: 52,
+      heartbeatMisses: 3,
+      bodyBytes: 4_001,
+      requestBodyBytes: 65_001,
+      roomIdBytes: 101,
+      roomsPerChannel: 11,
+      watchOps: 12,
+      preAuthBytes: 8_001,
+      preAuthPackets: 13,
+      channelsPerBucket: 1_001,
+      maxBackpressureBytes: 100_001,
+      slowCloseAfterMs: 5_001,
+      batchMaxMessages: 14,
+      batchMaxBytes: 2_048,
+      maxDelayMs: 15,
+      dutyThreshold: 0.6,
+      dutyTarget: 0.3,
+      heapRefuseRatio: 0.7,
+      drainMs: 16,
+      logLevel: 'warn',
+    });
+  });
+});
+
+describe('what a node says about itself', () => {
+  it('names its own host where nothing else is configured', () => {
+    const description = nodeDescriptionOf(configOf('server_id = "node-a"'), 3_102, '1.2.3');
+    expect(description).toMatchObject({
+      serverId: 'node-a',
+      hostname: hostname(),
+      domain: '127.0.0.1',
+      addrs: ['127.0.0.1'],
+      wsPort: 3_102,
+      version: '1.2.3',
+      listenUrls: ['ws://127.0.0.1:3102/sub'],
+    });
+  });
+
+  it('names what clients are to use instead, and writes an IPv6 host as URLs have it', () => {
+    const config = configOf(`
+      host = "::1"
+      [node]
+      default_domain = "conn.example.org"
+      addrs = ["10.0.0.1", "10.0.0.2"]
+    `);
+    expect(nodeDescriptionOf(config, 3_102, '1')).toMatchObject({
+      domain: 'conn.example.org',
+      addrs: ['10.0.0.1', '10.0.0.2'],
+      listenUrls: ['ws://[::1]:3102/sub'],
+    });
+  });
+});
