@@ -81,6 +81,7 @@ describe('JoinRooms and LeaveRooms', () => {
     expect(await join(client, 'r://once', 'r://once')).toEqual([first, first]);
     expect(await countOf('once')).toBe(1);
     await pushRoom(halley.httpUrl, 'r://once', 'once');
+    await client.messageCount(1);
     await leave(client, 'r://once');
     expect(client.messages).toHaveLength(1);
     expect(await leave(client, 'r://once', 'r://never')).toMatchObject([
