@@ -25,7 +25,16 @@ describe('halley', () => {
   it('--help lists every flag and says where the other options are', async () => {
     const { code, stdout, stderr } = await runHalley(['--help']);
     expect([code, stderr]).toEqual([EXIT.OK, '']);
-    for (const flag of ['--config', '--server-id', '--buckets', '--host', '--ws-port', '--http-port', '--data-dir', '--app']) {
+    for (const flag of [
+      '--config',
+      '--server-id',
+      '--buckets',
+      '--host',
+      '--ws-port',
+      '--http-port',
+      '--data-dir',
+      '--app',
+    ]) {
       expect(stdout).toContain(flag);
     }
     expect(stdout).toContain('halley config explain');

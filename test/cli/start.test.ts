@@ -6,7 +6,15 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { eventually, type HalleyProcess, pushRoom, readiness, runHalley, startHalley, WireClient } from '../kit/index.js';
+import {
+  eventually,
+  type HalleyProcess,
+  pushRoom,
+  readiness,
+  runHalley,
+  startHalley,
+  WireClient,
+} from '../kit/index.js';
 
 const FAILED = 1;
 const FREE_PORTS = ['--ws-port', '0', '--http-port', '0', '--buckets', '1'];
@@ -78,7 +86,8 @@ describe('a port that is taken', () => {
     );
     for (const attempt of attempts) if (attempt.status === 'fulfilled') running.push(attempt.value);
     expect(running.length).toBe(1);
-    for (const attempt of attempts) if (attempt.status === 'rejected') expect(String(attempt.reason)).toContain('ws_port');
+    for (const attempt of attempts)
+      if (attempt.status === 'rejected') expect(String(attempt.reason)).toContain('ws_port');
   });
 });
 
@@ -127,18 +136,26 @@ it('issues ids for as long as it runs, not only up to its first mark', async () 
   const halley = await start({ env: { HALLEY_ID_MARK_AHEAD_MS: '100' } });
   const client = await WireClient.connect(halley.wsUrl, { roomId: 'live://1', extended: true });
   const idMs = (text: string | undefined) => Number(BigInt(text ?? '0') >> 22n);
-  await eventually(async () => {
-    await pushRoom(halley.httpUrl, 'live://1', 'x');
-    return idMs(client.messages.at(-1)?.id) - idMs(client.messages[0]?.id) > 1_000;
-  }, 10_000, 'ids over a second');
+  await eventually(
+    async () => {
+      await pushRoom(halley.httpUrl, 'live://1', 'x');
+      return idMs(client.messages.at(-1)?.id) - idMs(client.messages[0]?.id) > 1_000;
+    },
+    10_000,
+    'ids over a second',
+  );
   expect(await readiness(halley.httpUrl)).toMatchObject({ ready: true });
   client.terminate();
 });
 
 describe('an application module', () => {
   it.each([
-    ['is missing', undefined, ["Cannot find module", 'absent.mjs']],
-    ['has no export named app', 'export const application = 1;', ['must export a function named app(server)', 'exports="application"']],
+    ['is missing', undefined, ['Cannot find module', 'absent.mjs']],
+    [
+      'has no export named app',
+      'export const application = 1;',
+      ['must export a function named app(server)', 'exports="application"'],
+    ],
     ['does not parse', 'export function app( {', ['could not be loaded', 'Unexpected']],
     ['throws while it is set up', 'export function app() { throw new Error("no database"); }', ['no database']],
   ])('that %s ends the start and says why', async (_, text, sentences) => {
