@@ -100,7 +100,7 @@ describe('median', () => {
   });
 });
 
-describe.runIf(process.platform === 'linux')('the kernel figures', () => {
+describe('the kernel figures (Linux only, like the bench)', () => {
   it("are this process's own", () => {
     const before = readCpu(process.pid);
     const untilMs = performance.now() + 60;

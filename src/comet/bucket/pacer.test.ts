@@ -23,23 +23,28 @@ function simulate(pacer: Pacer, { messagesPerSec, flushCostMs, seconds = 4 }: Lo
   let flushes = 0;
   let messages = 0;
   let longestDelayMs = 0;
+  let switchCount = 0;
   while (arrivalMs < endMs) {
     const readyMs = Math.max(arrivalMs, freeMs);
     const flushMs = readyMs + Math.max(0, pacer.waitMs(readyMs));
     const firstMs = arrivalMs;
     let count = 0;
     for (; arrivalMs <= flushMs; arrivalMs += intervalMs) count += 1;
+    const wasSpacing = pacer.pauseMs > 0;
     pacer.flushed(flushMs, flushMs + flushCostMs, flushCostMs, count);
     freeMs = flushMs + flushCostMs;
     if (firstMs < settledMs) continue;
     flushes += 1;
     messages += count;
+    if (wasSpacing !== pacer.pauseMs > 0) switchCount += 1;
     longestDelayMs = Math.max(longestDelayMs, flushMs - firstMs);
   }
   return {
     meanBatch: messages / flushes,
     dutyShare: (flushes * flushCostMs) / (endMs - settledMs),
     longestDelayMs,
+    /** How often it began or ceased to space flushes. */
+    switchCount,
     endMs: arrivalMs,
   };
 }
@@ -106,11 +111,11 @@ describe('the estimate', () => {
     const pacer = new Pacer(DEFAULTS);
     // Demand 0.45 by itself does not start spacing...
     const calm = simulate(pacer, { messagesPerSec: 30, flushCostMs: 15 });
-    expect(pacer.pauseMs).toBe(0);
+    expect([pacer.pauseMs, calm.switchCount]).toEqual([0, 0]);
     // ...but keeps it going after a peak, ...
     const peak = simulate(pacer, { messagesPerSec: 400, flushCostMs: 15 }, calm.endMs);
     const after = simulate(pacer, { messagesPerSec: 30, flushCostMs: 15 }, peak.endMs);
-    expect(pacer.pauseMs).toBeGreaterThan(0);
+    expect([pacer.pauseMs > 0, after.switchCount]).toEqual([true, 0]);
     // ...and 0.3, below 0.7 times the threshold, ends it.
     simulate(pacer, { messagesPerSec: 20, flushCostMs: 15 }, after.endMs);
     expect(pacer.pauseMs).toBe(0);
