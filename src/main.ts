@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { runConfigCommand } from './cli/config-command.js';
-import { EXIT, runStartCommand } from './cli/start-command.js';
+import { runStartCommand } from './cli/start-command.js';
 import { packageVersion } from './cli/version.js';
 import { flagRows } from './config/index.js';
 
@@ -18,7 +18,8 @@ function onSignal(handler: (signal: string) => void): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
       count += 1;
-      if (count > 2) process.exit(EXIT.FAILED);
+      // process.exit() would abort in the middle of the buckets' sockets, with a core dump.
+      if (count > 2) process.kill(process.pid, 'SIGKILL');
       handler(signal);
     });
   }

@@ -44,7 +44,6 @@ const READS_PROCESS: ReadonlySet<string> = new Set(['cli', 'main']);
 export const MAX_LINES = 450;
 /** Longer files, each with its reason. */
 export const LONG_FILES: Readonly<Record<string, string>> = {
-  'actor/actor-system.ts': 'the facade of the runtime: every kind of record and every way to reach an actor meets here',
   'actor/actor-cell.ts': 'one actor: mailbox, supervision and passivation are states of the same object',
   'comet/bucket/bucket.ts': 'wires every part of a bucket; each part has its own file',
 };

@@ -53,6 +53,7 @@ async function runCases(options: E2eOptions): Promise<CaseResult[]> {
     const runs: RunResult[] = [];
     for (let run = 1; run <= options.runs; run++) {
       for (const server of options.servers) {
+        if (server === 'uws-merge' && !benchCase.isMergeable) continue;
         const where = `${caseTitle(benchCase)} | run ${run}/${options.runs} | ${server} |`;
         runs.push(await measure(server, benchCase, run, options, files, (what) => showProgress(`${where} ${what}`)));
       }

@@ -45,6 +45,8 @@ export interface CellHost extends ActorSystemPort {
   reportFailure(cell: ActorCell, error: unknown, consequence: ActorFailure['consequence']): void;
   spawnChild(parent: ActorCell, options: SpawnOptions): Promise<ActorRef>;
   spawnLocalChild(parent: ActorCell, create: () => Actor<never>, options: ActorOptions): ActorRef;
+  /** Stop it and do not wait; it may be gone already, with its whole thread. */
+  stopChild(child: ActorRef): void;
   escalate(cell: ActorCell, error: unknown): void;
   /** The key of this cell lives elsewhere now: send `message` after it. */
   forward(cell: ActorCell, message: unknown, letter: Letter | undefined): void;
@@ -91,6 +93,7 @@ export class ActorCell implements ActorContext {
   #idleArmed: boolean;
   #letter: Letter | undefined;
   #lastActiveMs: number;
+  #childError: { readonly error: unknown } | undefined;
   #started: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #stopWaiters: (() => void)[] | undefined;
 
@@ -117,6 +120,7 @@ export class ActorCell implements ActorContext {
     this.#idleArmed = false;
     this.#letter = undefined;
     this.#lastActiveMs = 0;
+    this.#childError = undefined;
     this.#started = undefined;
     this.#stopWaiters = undefined;
     this.#stats.live++;
@@ -124,11 +128,6 @@ export class ActorCell implements ActorContext {
 
   get sender(): ActorRef | undefined {
     return this.#letter === undefined ? undefined : this.system.senderOf(this.#letter);
-  }
-
-  /** True from the decision to move on: its messages go through the mailbox and then to the new owner. */
-  get isLeaving(): boolean {
-    return this.#end === END.MOVE;
   }
 
   /** Start the first instance. Resolves after onStart; a rejection means that the actor has been removed. */
@@ -196,7 +195,12 @@ export class ActorCell implements ActorContext {
     return this.system.spawnLocalChild(this, create, options);
   }
 
+  /** A spawn that this actor asked for has succeeded, perhaps after its end. */
   adopt(child: ActorRef): void {
+    if (this.#state === CELL_STATE.STOPPED) {
+      this.system.stopChild(child);
+      return;
+    }
     this.#children ??= new Set();
     this.#children.add(child);
   }
@@ -229,8 +233,10 @@ export class ActorCell implements ActorContext {
   /** A child without a policy of its own for this error failed. */
   childFailed(error: unknown): void {
     if (this.#state === CELL_STATE.STOPPED || this.#state === CELL_STATE.STOPPING) return;
-    // While a message is being received, the instance is failed when that has settled; its answer is lost either way.
     if (this.#state === CELL_STATE.READY) this.#failed(error);
+    // One message at a time: the instance fails when the message at hand has settled.
+    else if (this.#state === CELL_STATE.BUSY) this.#childError = { error };
+    // There is no instance that could fail.
     else this.system.reportFailure(this, error, 'ignored');
   }
 
@@ -280,7 +286,8 @@ export class ActorCell implements ActorContext {
     this.#state = CELL_STATE.READY;
     if (letter !== undefined && letter.askId !== 0) this.system.reply(letter, answer);
     if (this.#passivateAfterMs > 0) this.#lastActiveMs = this.system.nowMs();
-    if (this.#end !== END.NONE) this.#finish(this.#end);
+    if (this.#childError !== undefined) this.#failed(this.#childError.error);
+    else if (this.#end !== END.NONE) this.#finish(this.#end);
     else this.#schedule();
   }
 
@@ -293,6 +300,7 @@ export class ActorCell implements ActorContext {
   #failed(error: unknown): void {
     const letter = this.#letter;
     this.#letter = undefined;
+    this.#childError = undefined;
     this.#stats.failed++;
     this.#instance = undefined;
     if (letter !== undefined && letter.askId !== 0) this.system.replyFailure(letter, messageOf(error));
@@ -454,7 +462,7 @@ export class ActorCell implements ActorContext {
   #stopChildren(): void {
     const children = this.#children;
     this.#children = undefined;
-    if (children !== undefined) for (const child of children) void this.system.stop(child);
+    if (children !== undefined) for (const child of children) this.system.stopChild(child);
   }
 
   #refuse(reason: DeadLetterReason, message: unknown, letter: Letter | undefined): void {

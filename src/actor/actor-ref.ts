@@ -29,7 +29,7 @@ export interface Addressable<M = unknown> {
   tell(message: M, sender?: ActorRef): Outcome;
   /**
    * Hand `message` over and wait for what `receive` returns.
-   * @throws HalleyError (as a rejection) ASK_TIMEOUT, ASK_FAILED, ASK_THREAD_LOST
+   * @throws HalleyError (as a rejection) ASK_TIMEOUT, ASK_FAILED, ASK_THREAD_LOST, MESSAGE_NOT_ENCODABLE
    */
   ask(message: M, options: AskOptions): Promise<unknown>;
 }

@@ -150,6 +150,8 @@ describe('tell', () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;
     expect(() => echo.tell(cycle)).toThrow(/cannot be written/);
+    await expect(echo.ask(cycle, IN_MS)).rejects.toMatchObject({ code: 'MESSAGE_NOT_ENCODABLE' });
+    expect(zero!.system.stats().asks).toBe(0);
     expect(((await echo.ask('after', IN_MS)) as { message: unknown }).message).toBe('after');
   });
 
@@ -232,6 +234,7 @@ describe('ask', () => {
     const [zero] = start(1);
     const ref = zero!.system.spawnLocal(() => new Faulty());
     await expect(ref.ask('count', { timeoutMs: 0 })).rejects.toMatchObject({ code: 'ASK_TIMEOUT_RANGE' });
+    expect(await ref.ask('count', IN_MS)).toBe(1); // it was not sent either
   });
 });
 
@@ -367,6 +370,24 @@ describe('supervision', () => {
     expect(one!.escalated[0]!.message).toBe('asked to throw');
   });
 
+  test('an escalation to a parent that is busy waits for its message at hand', async () => {
+    const [zero] = start(1);
+    const gate = deferred<string>();
+    class Parent extends Actor<unknown> {
+      receive(_message: unknown, context: ActorContext): Promise<string> {
+        context.spawnLocal(() => new Faulty(), { type: 'child', supervision: { strategy: 'escalate' } }).tell('throw');
+        return gate.promise;
+      }
+    }
+    const parent = zero!.system.spawnLocal(() => new Parent(), { type: 'parent', supervision: { strategy: 'stop' } });
+    const answer = parent.ask('go', IN_MS);
+    await eventually(() => zero!.failures.includes('child escalated'), 'the child has escalated');
+    expect(zero!.failures).not.toContain('parent stopped');
+    gate.resolve('answered');
+    expect(await answer).toBe('answered');
+    await eventually(() => zero!.failures.includes('parent stopped'), 'then the parent fails');
+  });
+
   test('children stop with their parent', async () => {
     const [zero, one] = start(2);
     class Parent extends Actor<unknown> {
@@ -380,6 +401,24 @@ describe('supervision', () => {
     await eventually(() => one!.system.stats().actors === 1, 'the remote child lives');
     await zero!.system.stop(parent);
     await eventually(() => one!.system.stats().actors === 0 && zero!.system.stats().actors === 0, 'all are gone');
+  });
+
+  test('a child that is spawned after its parent has ended is stopped, and one that ended is forgotten', async () => {
+    const [zero, one] = start(2);
+    const gate = deferred<void>();
+    class Parent extends Actor<unknown> {
+      receive(_message: unknown, context: ActorContext): void {
+        context.spawnLocal(() => new Faulty()).tell('stop');
+        void gate.promise.then(() => context.spawn({ module: ACTORS_MODULE, export: 'Faulty', thread: 1 }));
+      }
+    }
+    const parent = zero!.system.spawnLocal(() => new Parent(), { type: 'parent' });
+    parent.tell('go');
+    await eventually(() => zero!.system.stats().actors === 1, 'the first child has ended');
+    await zero!.system.stop(parent);
+    gate.resolve();
+    await eventually(() => one!.system.stats().types['Faulty']?.live === 0, 'the second was stopped again');
+    expect(zero!.system.discarded.counts()).toEqual({});
   });
 
   test('a spawn whose actor does not start is rejected and leaves nothing', async () => {

@@ -4,44 +4,26 @@
  * Threads: one system per thread; used by that thread only.
  * Guarantees: tell is at-most-once and ordered per pair; an ask is answered, fails, or meets its deadline; whatever
  *   reaches nobody is a counted dead letter. Code of the application runs only after the reading of a turn is over.
- * Hot path: tellTo() out, onRecord() and run() in (bench/actor/actor.bench.ts).
+ * Hot path: Courier.tellTo() out, Inbox.onRecord() and RunQueue.run() in (bench/actor/actor.bench.ts).
  */
-import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
+import { DiscardCounter, HalleyError } from '../errors/index.js';
 import type { Actor, ActorFailure, ActorOptions, ActorTypeStats, KeyedTypeOptions, SpawnOptions } from './actor.js';
 import { ActorCell, type CellHost } from './actor-cell.js';
 import { ActorLoader } from './actor-loader.js';
-import { ActorRef, type Addressable, type RefPort } from './actor-ref.js';
+import { ActorRef, type Addressable } from './actor-ref.js';
 import { AskTable } from './ask-table.js';
-import { BodyCodec } from './body-codec.js';
-import { type Command, GUARDIAN_ID, isCommand } from './command.js';
+import { type Command, GUARDIAN_ID } from './command.js';
+import { Courier } from './courier.js';
 import { Deadlines } from './deadlines.js';
-import {
-  ASK_ID_OFFSET,
-  FORM,
-  formOf,
-  HEADER_BYTES,
-  hopsOf,
-  KIND,
-  type Kind,
-  keyBytesOf,
-  META_OFFSET,
-  messageOffset,
-  SENDER_ID_OFFSET,
-  SENDER_INCARNATION_OFFSET,
-  senderThreadOf,
-  TARGET_ID_OFFSET,
-  TARGET_INCARNATION_OFFSET,
-} from './envelope.layout.js';
-import { KeyedActors, type KeyedAddress } from './keyed-actors.js';
+import { KIND } from './envelope.layout.js';
+import { Inbox } from './inbox.js';
+import type { Engine } from './inlet.js';
+import { KeyedActors } from './keyed-actors.js';
 import { DeadLetterOffice, type DeadLetterReason, type Letter } from './letter.js';
-import { Outbox } from './outbox.js';
+import { RunQueue } from './run-queue.js';
 import type { ThreadMemory } from './thread-memory.js';
-import type { Engine, ThreadRuntime } from './thread-runtime.js';
+import type { ThreadRuntime } from './thread-runtime.js';
 
-/** Messages that one actor receives before the next actor of the same turn. */
-const MAX_MESSAGES_PER_ACTOR = 64;
-/** Messages that all actors together receive in one turn. */
-const MAX_MESSAGES_PER_TURN = 2048;
 const SPAWN_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 30_000;
 const DEFAULT_QUEUED_BYTES = 8 * 1024 * 1024;
@@ -66,16 +48,16 @@ export interface ActorSystemStats {
   readonly deadLettersByReason: Partial<Record<DeadLetterReason, number>>;
 }
 
-export class ActorSystem implements Engine, RefPort, CellHost {
+export class ActorSystem implements Engine, CellHost {
   readonly threadIndex: number;
   readonly node: number;
   readonly incarnation: number;
   readonly nowMs: () => number;
   readonly deadLetters: DeadLetterOffice;
+  readonly discarded: DiscardCounter;
 
   readonly #runtime: ThreadRuntime;
-  readonly #codec: BodyCodec;
-  readonly #outbox: Outbox;
+  readonly #courier: Courier;
   readonly #deadlines: Deadlines;
   readonly #asks: AskTable;
   readonly #loader: ActorLoader;
@@ -83,11 +65,8 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   readonly #options: ActorSystemOptions;
   readonly #cells: Map<number, ActorCell>;
   readonly #statsByType: Map<string, ActorTypeStats>;
-  readonly #sources: (Buffer | undefined)[];
-  readonly #commands: { command: Command; letter: Letter | undefined }[];
-  #halted: boolean;
-  #ready: ActorCell[];
-  #spare: ActorCell[];
+  readonly #inbox: Inbox;
+  readonly #runQueue: RunQueue;
   #lastId: number;
 
   /** Attaches itself to `runtime`, which the caller starts afterwards. */
@@ -97,26 +76,39 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     this.incarnation = runtime.states.incarnation(runtime.threadIndex);
     this.nowMs = () => performance.now();
     this.deadLetters = new DeadLetterOffice();
+    this.discarded = new DiscardCounter();
     this.#runtime = runtime;
     this.#options = options;
-    this.#codec = new BodyCodec(memory.shapes, runtime.threadIndex, this);
-    const maxQueuedBytes = options.maxQueuedBytes ?? DEFAULT_QUEUED_BYTES;
-    this.#outbox = new Outbox(runtime, this.#codec, memory.maxRecordBytes, maxQueuedBytes);
     this.#deadlines = new Deadlines(this.nowMs);
     this.#asks = new AskTable(this.#deadlines);
-    this.#loader = new ActorLoader();
-    this.#keyed = new KeyedActors(this, runtime.states, this.#loader);
     this.#cells = new Map();
+    this.#courier = new Courier(memory, runtime, {
+      node: this.node,
+      incarnation: this.incarnation,
+      asks: this.#asks,
+      cells: this.#cells,
+      deadLetters: this.deadLetters,
+      maxQueuedBytes: options.maxQueuedBytes ?? DEFAULT_QUEUED_BYTES,
+    });
+    this.#loader = new ActorLoader();
+    this.#keyed = new KeyedActors(this, this.#courier, runtime.states, this.#loader);
     this.#statsByType = new Map();
-    this.#sources = new Array<Buffer | undefined>(memory.threadCount).fill(undefined);
-    this.#commands = [];
-    this.#halted = false;
-    this.#ready = [];
-    this.#spare = [];
+    this.#runQueue = new RunQueue();
+    this.#inbox = new Inbox({
+      threadIndex: this.threadIndex,
+      incarnation: this.incarnation,
+      threadCount: memory.threadCount,
+      codec: this.#courier.codec,
+      asks: this.#asks,
+      keyed: this.#keyed,
+      cells: this.#cells,
+      deadLetters: this.deadLetters,
+      replyFailure: (letter, reason) => this.#courier.replyFailure(letter, reason),
+    });
     this.#lastId = GUARDIAN_ID;
     runtime.attachEngine(this);
     runtime.onBeat(() => {
-      this.#outbox.flush();
+      this.#courier.outbox.flush();
       this.#keyed.rebalance();
     });
   }
@@ -153,7 +145,7 @@ export class ActorSystem implements Engine, RefPort, CellHost {
       if (ref.incarnation === this.incarnation) await this.#cells.get(ref.id)?.stopped();
       return;
     }
-    if (!this.#isLive(ref)) return;
+    if (!this.#courier.isLive(ref)) return;
     await this.#command(ref.thread, { halley: 'stop', id: ref.id }, STOP_TIMEOUT_MS);
   }
 
@@ -167,7 +159,7 @@ export class ActorSystem implements Engine, RefPort, CellHost {
       types: Object.fromEntries([...this.#statsByType].map(([type, stats]) => [type, { ...stats }])),
       actors: this.#cells.size,
       asks: this.#asks.size,
-      queuedBytes: this.#outbox.queuedBytes,
+      queuedBytes: this.#courier.outbox.queuedBytes,
       deadLetters: this.deadLetters.total,
       deadLettersByReason: this.deadLetters.counts(),
     };
@@ -175,8 +167,8 @@ export class ActorSystem implements Engine, RefPort, CellHost {
 
   /** Stop all timers, forget what waits, receive nothing more. Actors are not stopped: see stopAll(). */
   close(): void {
-    this.#halted = true;
-    this.#outbox.close();
+    this.#runQueue.halt();
+    this.#courier.outbox.close();
     this.#deadlines.close();
   }
 
@@ -190,171 +182,33 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     this.threadLost(thread);
     for (let other = 0; other < this.#runtime.threadCount; other++) {
       if (other === this.threadIndex || other === thread || !this.#runtime.states.isReachable(other)) continue;
-      this.#send(KIND.MESSAGE, other, GUARDIAN_ID, this.#runtime.states.incarnation(other), undefined, 0, {
+      this.#courier.send(KIND.MESSAGE, other, GUARDIAN_ID, this.#runtime.states.incarnation(other), undefined, 0, {
         halley: 'lost',
         thread,
       });
     }
   }
 
-  // --- RefPort: messages out --------------------------------------------------------------------------------------
-
-  tellTo(ref: ActorRef, message: unknown, sender: ActorRef | undefined): Outcome {
-    if (ref.thread === this.threadIndex && ref.node === this.node && ref.incarnation === this.incarnation) {
-      const cell = this.#cells.get(ref.id);
-      if (cell === undefined) return this.#undeliverable('no-actor', ref, message);
-      return cell.offer(message, sender === undefined ? undefined : letterFrom(sender));
-    }
-    if (!this.#isLive(ref)) {
-      return this.#undeliverable(ref.node === this.node ? 'thread-down' : 'other-node', ref, message);
-    }
-    const outcome = this.#send(KIND.MESSAGE, ref.thread, ref.id, ref.incarnation, sender, 0, message);
-    if (outcome !== OUTCOME.OK) this.#undeliverable(outcome === OUTCOME.FULL ? 'full' : 'too-large', ref, message);
-    return outcome;
-  }
-
-  askTo(ref: ActorRef, message: unknown, timeoutMs: number): Promise<unknown> {
-    const id = this.#asks.nextId();
-    const answer = openAsk(this.#asks, id, ref.thread, timeoutMs);
-    if (ref.thread === this.threadIndex && ref.node === this.node && ref.incarnation === this.incarnation) {
-      const cell = this.#cells.get(ref.id);
-      if (cell === undefined) {
-        this.#undeliverable('no-actor', ref, message);
-        this.#asks.fail(id, 'there is no such actor');
-      } else cell.offer(message, this.#ownLetter(id));
-      return answer;
-    }
-    if (!this.#isLive(ref)) {
-      this.#undeliverable(ref.node === this.node ? 'thread-down' : 'other-node', ref, message);
-      this.#asks.lose(id, ref.thread);
-      return answer;
-    }
-    const outcome = this.#send(KIND.MESSAGE, ref.thread, ref.id, ref.incarnation, undefined, id, message);
-    if (outcome !== OUTCOME.OK) {
-      this.#undeliverable(outcome === OUTCOME.FULL ? 'full' : 'too-large', ref, message);
-      this.#asks.fail(id, outcome === OUTCOME.FULL ? 'the ring is full' : 'the message is too large');
-    }
-    return answer;
-  }
-
-  /** A message to a keyed actor; `letter` is undefined for a tell without a sender. Used by KeyedActors. */
-  sendKeyed(
-    thread: number,
-    address: KeyedAddress,
-    message: unknown,
-    letter: Letter | undefined,
-    hops: number,
-  ): Outcome {
-    const { envelope } = this.#outbox;
-    envelope.kind = KIND.KEYED;
-    envelope.thread = thread;
-    envelope.targetId = address.typeHash;
-    envelope.targetIncarnation = 0;
-    envelope.senderThread = letter === undefined ? this.threadIndex : letter.senderThread;
-    envelope.senderId = letter === undefined ? 0 : letter.senderId;
-    envelope.senderIncarnation = letter === undefined ? this.incarnation : letter.senderIncarnation;
-    envelope.askId = letter === undefined ? 0 : letter.askId;
-    envelope.hops = hops;
-    envelope.key = address.key;
-    return this.#outbox.send(message);
-  }
-
-  /** Ask a keyed actor: `send` hands the message over with the letter it is given. Used by KeyedActors. */
-  askKeyed(thread: number, timeoutMs: number, send: (letter: Letter) => void): Promise<unknown> {
-    const id = this.#asks.nextId();
-    const answer = openAsk(this.#asks, id, thread, timeoutMs);
-    send(this.#ownLetter(id));
-    return answer;
-  }
-
   // --- Engine: messages in ----------------------------------------------------------------------------------------
 
   onRecord(kind: number, bytes: Uint8Array, offset: number, lengthBytes: number, fromThread: number): void {
-    let source = this.#sources[fromThread];
-    if (source === undefined) {
-      source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      this.#sources[fromThread] = source;
-    }
-    const targetId = source.readInt32LE(offset + TARGET_ID_OFFSET);
-    const targetIncarnation = source.readInt32LE(offset + TARGET_INCARNATION_OFFSET);
-    const askId = source.readInt32LE(offset + ASK_ID_OFFSET);
-    const meta = source.readInt32LE(offset + META_OFFSET);
-    const keyBytes = keyBytesOf(meta);
-    const start = offset + messageOffset(keyBytes);
-    const end = offset + lengthBytes;
-    if (kind !== KIND.KEYED && targetIncarnation !== this.incarnation) return; // meant for this thread's predecessor
-    let message: unknown;
-    const form = formOf(meta);
-    if (form === FORM.MSGPACK) {
-      try {
-        message = this.#codec.decode(fromThread, source, start, end);
-      } catch (error) {
-        this.deadLetters.post('undecodable', () => `actor:${this.node}/${this.threadIndex}/${targetId}`, error);
-        return;
-      }
-    } else if (form === FORM.BYTES) message = bytes.slice(start, end);
-    if (kind === KIND.REPLY) {
-      this.#asks.answer(askId, message);
-      return;
-    }
-    if (kind === KIND.FAILURE) {
-      this.#asks.fail(askId, String(message));
-      return;
-    }
-    const senderId = source.readInt32LE(offset + SENDER_ID_OFFSET);
-    let letter: Letter | undefined;
-    if (senderId !== 0 || askId !== 0) {
-      letter = {
-        senderThread: senderThreadOf(meta),
-        senderIncarnation: source.readInt32LE(offset + SENDER_INCARNATION_OFFSET),
-        senderId,
-        askId,
-      };
-    }
-    if (kind === KIND.KEYED) {
-      const key = source.toString('utf8', offset + HEADER_BYTES, offset + HEADER_BYTES + keyBytes);
-      this.#keyed.received(targetId, key, message, letter, hopsOf(meta));
-      return;
-    }
-    const cell = this.#cells.get(targetId);
-    if (cell !== undefined) {
-      cell.offer(message, letter);
-      return;
-    }
-    if (targetId === GUARDIAN_ID && isCommand(message)) {
-      this.#commands.push({ command: message, letter });
-      return;
-    }
-    this.deadLetters.post('no-actor', () => `actor:${this.node}/${this.threadIndex}/${targetId}`, message);
-    if (letter !== undefined && askId !== 0) this.replyFailure(letter, 'there is no such actor');
+    this.#inbox.onRecord(kind, bytes, offset, lengthBytes, fromThread);
   }
 
   run(): void {
-    while (this.#commands.length > 0) {
-      const { command, letter } = this.#commands.shift()!;
-      this.#obey(command, letter);
-    }
-    let left = MAX_MESSAGES_PER_TURN;
-    while (left > 0 && this.#ready.length > 0 && !this.#halted) {
-      const batch = this.#ready;
-      this.#ready = this.#spare;
-      let index = 0;
-      while (index < batch.length && left > 0 && !this.#halted) left -= batch[index++]!.run(MAX_MESSAGES_PER_ACTOR);
-      // Cells that had no turn go to the front: they waited longer than those that were scheduled meanwhile.
-      if (index < batch.length) this.#ready = batch.slice(index).concat(this.#ready);
-      batch.length = 0;
-      this.#spare = batch;
-    }
+    const { commands } = this.#inbox;
+    for (const { command, letter } of commands.splice(0)) this.#obey(command, letter);
+    this.#runQueue.run();
   }
 
   hasWork(): boolean {
-    return !this.#halted && (this.#ready.length > 0 || this.#commands.length > 0);
+    return !this.#runQueue.isEmpty || this.#inbox.commands.length > 0;
   }
 
   // --- CellHost: what actors need ---------------------------------------------------------------------------------
 
   schedule(cell: ActorCell): void {
-    this.#ready.push(cell);
+    this.#runQueue.push(cell);
     this.#runtime.wake();
   }
 
@@ -363,34 +217,15 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   }
 
   reply(letter: Letter, answer: unknown): void {
-    if (letter.senderThread === this.threadIndex) {
-      if (letter.senderIncarnation === this.incarnation) this.#asks.answer(letter.askId, answer);
-      return;
-    }
-    let outcome: Outcome;
-    try {
-      outcome = this.#sendReply(KIND.REPLY, letter, answer);
-    } catch (error) {
-      this.replyFailure(letter, error instanceof Error ? error.message : String(error));
-      return;
-    }
-    if (outcome === OUTCOME.OK) return;
-    this.deadLetters.post(outcome === OUTCOME.FULL ? 'full' : 'too-large', () => `ask:${letter.senderThread}`, answer);
-    if (outcome === OUTCOME.TOO_LARGE) this.replyFailure(letter, 'the answer is too large');
+    this.#courier.reply(letter, answer);
   }
 
   replyFailure(letter: Letter, reason: string): void {
-    if (letter.senderThread === this.threadIndex) {
-      if (letter.senderIncarnation === this.incarnation) this.#asks.fail(letter.askId, reason);
-      return;
-    }
-    const outcome = this.#sendReply(KIND.FAILURE, letter, reason.slice(0, 1024));
-    if (outcome !== OUTCOME.OK) this.deadLetters.post('full', () => `ask:${letter.senderThread}`, reason);
+    this.#courier.replyFailure(letter, reason);
   }
 
   senderOf(letter: Letter): ActorRef | undefined {
-    if (letter.senderId === 0) return undefined;
-    return new ActorRef(this, this.node, letter.senderThread, letter.senderIncarnation, letter.senderId);
+    return this.#courier.senderOf(letter);
   }
 
   deadLetter(reason: DeadLetterReason, cell: ActorCell, message: unknown): void {
@@ -413,16 +248,20 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     return child;
   }
 
+  stopChild(child: ActorRef): void {
+    this.stop(child).catch((error: unknown) => this.discarded.ignore(error, 'stop of a child'));
+  }
+
   escalate(cell: ActorCell, error: unknown): void {
     const { parent } = cell;
     if (parent === undefined) {
       this.#options.onEscalated(error instanceof Error ? error : new Error(String(error)));
     } else if (parent.thread === this.threadIndex) {
       this.#cells.get(parent.id)?.childFailed(error);
-    } else if (this.#isLive(parent)) {
+    } else if (this.#courier.isLive(parent)) {
       const reason = error instanceof Error ? error.message : String(error);
       const command: Command = { halley: 'escalate', id: parent.id, reason };
-      this.#send(KIND.MESSAGE, parent.thread, GUARDIAN_ID, parent.incarnation, undefined, 0, command);
+      this.#courier.send(KIND.MESSAGE, parent.thread, GUARDIAN_ID, parent.incarnation, undefined, 0, command);
     }
   }
 
@@ -433,7 +272,13 @@ export class ActorSystem implements Engine, RefPort, CellHost {
   removed(cell: ActorCell): void {
     this.#cells.delete(cell.self.id);
     if (cell.key !== undefined) this.#keyed.removed(cell);
-    if (cell.parent?.thread === this.threadIndex) this.#cells.get(cell.parent.id)?.disown(cell.self);
+    const { parent } = cell;
+    if (parent === undefined) return;
+    if (parent.thread === this.threadIndex) this.#cells.get(parent.id)?.disown(cell.self);
+    else if (this.#courier.isLive(parent)) {
+      const command: Command = { halley: 'ended', id: parent.id, child: cell.self };
+      this.#courier.send(KIND.MESSAGE, parent.thread, GUARDIAN_ID, parent.incarnation, undefined, 0, command);
+    }
   }
 
   // --- cells ------------------------------------------------------------------------------------------------------
@@ -449,7 +294,7 @@ export class ActorSystem implements Engine, RefPort, CellHost {
     held: boolean;
   }): ActorCell {
     const id = ++this.#lastId;
-    const self = new ActorRef(this, this.node, this.threadIndex, this.incarnation, id);
+    const self = new ActorRef(this.#courier, this.node, this.threadIndex, this.incarnation, id);
     const cell = new ActorCell(this, { ...options, self, stats: this.#statsOf(options.typeName) });
     this.#cells.set(id, cell);
     return cell;
@@ -506,7 +351,11 @@ export class ActorSystem implements Engine, RefPort, CellHost {
 
   #command(thread: number, command: Command, timeoutMs: number): Promise<unknown> {
     const incarnation = this.#runtime.states.incarnation(thread);
-    return this.askTo(new ActorRef(this, this.node, thread, incarnation, GUARDIAN_ID), command, timeoutMs);
+    return this.#courier.askTo(
+      new ActorRef(this.#courier, this.node, thread, incarnation, GUARDIAN_ID),
+      command,
+      timeoutMs,
+    );
   }
 
   #obey(command: Command, letter: Letter | undefined): void {
@@ -522,6 +371,9 @@ export class ActorSystem implements Engine, RefPort, CellHost {
       case 'escalate':
         this.#cells.get(command.id)?.childFailed(new HalleyError('CHILD_FAILED', command.reason));
         break;
+      case 'ended':
+        this.#cells.get(command.id)?.disown(command.child);
+        break;
       case 'lost':
         this.threadLost(command.thread);
         break;
@@ -530,87 +382,15 @@ export class ActorSystem implements Engine, RefPort, CellHost {
 
   #answerWith(letter: Letter | undefined, work: Promise<unknown>): void {
     work.then(
-      (answer) => letter && this.reply(letter, answer),
+      (answer) => letter && this.#courier.reply(letter, answer),
       (error: unknown) => {
         const cause = error instanceof HalleyError && error.cause instanceof Error ? error.cause : error;
-        if (letter) this.replyFailure(letter, cause instanceof Error ? cause.message : String(cause));
+        if (letter) this.#courier.replyFailure(letter, cause instanceof Error ? cause.message : String(cause));
       },
     );
   }
-
-  // --- helpers ----------------------------------------------------------------------------------------------------
-
-  #isLive(ref: ActorRef): boolean {
-    if (ref.node !== this.node) return false;
-    const { states } = this.#runtime;
-    return states.isReachable(ref.thread) && states.incarnation(ref.thread) === ref.incarnation;
-  }
-
-  #ownLetter(askId: number): Letter {
-    return { senderThread: this.threadIndex, senderIncarnation: this.incarnation, senderId: 0, askId };
-  }
-
-  #undeliverable(reason: DeadLetterReason, ref: ActorRef, message: unknown): Outcome {
-    this.deadLetters.post(reason, () => ref.toString(), message);
-    return OUTCOME.CLOSED;
-  }
-
-  #send(
-    kind: Kind,
-    thread: number,
-    targetId: number,
-    targetIncarnation: number,
-    sender: ActorRef | undefined,
-    askId: number,
-    message: unknown,
-  ): Outcome {
-    const { envelope } = this.#outbox;
-    envelope.kind = kind;
-    envelope.thread = thread;
-    envelope.targetId = targetId;
-    envelope.targetIncarnation = targetIncarnation;
-    envelope.senderThread = sender === undefined ? this.threadIndex : sender.thread;
-    envelope.senderId = sender === undefined ? 0 : sender.id;
-    envelope.senderIncarnation = sender === undefined ? this.incarnation : sender.incarnation;
-    envelope.askId = askId;
-    envelope.hops = 0;
-    envelope.key = undefined;
-    return this.#outbox.send(message);
-  }
-
-  #sendReply(kind: Kind, letter: Letter, message: unknown): Outcome {
-    const { states } = this.#runtime;
-    if (
-      !states.isReachable(letter.senderThread) ||
-      states.incarnation(letter.senderThread) !== letter.senderIncarnation
-    ) {
-      return OUTCOME.OK; // nobody is left who could wait for it
-    }
-    return this.#send(
-      kind,
-      letter.senderThread,
-      GUARDIAN_ID,
-      letter.senderIncarnation,
-      undefined,
-      letter.askId,
-      message,
-    );
-  }
-}
-
-function letterFrom(sender: ActorRef): Letter {
-  return { senderThread: sender.thread, senderIncarnation: sender.incarnation, senderId: sender.id, askId: 0 };
 }
 
 function labelOf(cell: ActorCell): string {
   return cell.key === undefined ? cell.self.toString() : `${cell.typeName}/${cell.key}`;
-}
-
-/** A bad timeout is a rejection like every other failure of an ask. */
-function openAsk(asks: AskTable, id: number, thread: number, timeoutMs: number): Promise<unknown> {
-  try {
-    return asks.open(id, thread, timeoutMs);
-  } catch (error) {
-    return Promise.reject(error);
-  }
 }

@@ -14,7 +14,7 @@ interface Question {
   readonly thread: number;
   readonly timeoutMs: number;
   readonly resolve: (answer: unknown) => void;
-  readonly reject: (error: HalleyError) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class AskTable {
@@ -60,6 +60,11 @@ export class AskTable {
   /** The actor failed, or nobody received the question. `reason` is its message. */
   fail(id: number, reason: string): void {
     this.#take(id)?.reject(new HalleyError('ASK_FAILED', `the question was not answered: ${reason}`));
+  }
+
+  /** It could not even be sent; `error` says why. */
+  refuse(id: number, error: unknown): void {
+    this.#take(id)?.reject(error);
   }
 
   /** All that `thread` was asked will not be answered. */

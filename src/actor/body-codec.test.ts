@@ -1,10 +1,12 @@
 /**
  * msgpack in shared memory: what comes out, and that nothing else is touched.
  */
+import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { describe, expect, test } from 'vitest';
 import { ActorRef, type RefPort } from './actor-ref.js';
 import { BodyCodec, OUTGROWN } from './body-codec.js';
+import { FORM } from './envelope.layout.js';
 import { allocateShapeTable, MAX_SHAPES, ShapeTable } from './shape-table.js';
 
 const PORT: RefPort = { tellTo: () => 0, askTo: () => Promise.resolve() };
@@ -14,19 +16,19 @@ function pair(): {
   writer: BodyCodec;
   reader: BodyCodec;
   bytes: Uint8Array;
-  source: Buffer;
+  words: Int32Array;
 } {
   const shapes = [allocateShapeTable(), allocateShapeTable()];
   // An offset into the memory, as the data area of a ring has.
   const bytes = new Uint8Array(new SharedArrayBuffer(70_000), 1024, 65_536);
-  const source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { shapes, writer: new BodyCodec(shapes, 0, PORT), reader: new BodyCodec(shapes, 1, PORT), bytes, source };
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
+  return { shapes, writer: new BodyCodec(shapes, 0, PORT), reader: new BodyCodec(shapes, 1, PORT), bytes, words };
 }
 
 function through(codecs: ReturnType<typeof pair>, message: unknown, offset = 4096): unknown {
   const length = codecs.writer.encodeInto(codecs.bytes, offset, offset + 30_000, message);
   expect(length).toBeGreaterThan(0);
-  return codecs.reader.decode(0, codecs.source, offset, offset + length);
+  return codecs.reader.decode(0, codecs.writer.form, codecs.bytes, codecs.words, offset, offset + length);
 }
 
 const MESSAGES: [string, unknown][] = [
@@ -55,6 +57,73 @@ describe('what is written into shared memory is read as it was', () => {
     const { to } = through(codecs, { to: ref }) as { to: ActorRef };
     expect(to.equals(ref)).toBe(true);
     expect(to.tell('x')).toBe(0);
+  });
+});
+
+describe('flat objects go the short way once their shape is shared', () => {
+  const FLAT: [string, Record<string, unknown>][] = [
+    ['integers at their limits', { a: 0, b: -1, c: 2 ** 31 - 1, d: -(2 ** 31) }],
+    ['numbers that are no int32', { a: 2 ** 31, b: 0.1, c: Number.NaN, d: Number.NEGATIVE_INFINITY, e: 2 ** 53 }],
+    ['texts from empty to 255 characters', { a: '', b: 'x', c: 'y'.repeat(255), d: '\u0000\u007f' }],
+    ['the four constants', { a: true, b: false, c: null, d: undefined }],
+  ];
+
+  test.each(FLAT)('%s', (_name, message) => {
+    const codecs = pair();
+    for (let round = 0; round < 5; round++) expect(through(codecs, message)).toStrictEqual(message);
+    expect(codecs.writer.form).toBe(FORM.FLAT);
+  });
+
+  const NOT_FLAT: [string, Record<string, unknown>][] = [
+    ['a nested value', { a: 1, b: [1] }],
+    ['text that is not ASCII', { a: 1, b: 'ü' }],
+    ['text above 255 characters', { a: 1, b: 'x'.repeat(256) }],
+    ['a bigint', { a: 1, b: 1n }],
+    ['the name that sets a prototype', JSON.parse('{"a": 1, "__proto__": 2}')],
+  ];
+
+  test.each(NOT_FLAT)('%s goes through msgpack', (_name, message) => {
+    const codecs = pair();
+    for (let round = 0; round < 80; round++) {
+      const read = through(codecs, message) as Record<string, unknown>;
+      expect(codecs.writer.form).toBe(FORM.MSGPACK);
+      expect(read['a']).toBe(1);
+      if (!Object.hasOwn(message, '__proto__')) expect(read).toEqual(message);
+      expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
+    }
+  });
+
+  test('objects of several shapes in turn, with the same first name, each come out as they were', () => {
+    const codecs = pair();
+    fc.assert(
+      fc.property(
+        fc.dictionary(
+          fc.constantFrom('a', 'b', 'c', 'd'),
+          fc.oneof(
+            fc.integer(),
+            fc.double().map((value) => value + 0),
+            fc.string(),
+            fc.boolean(),
+          ),
+        ),
+        (message) => {
+          const plain = { ...message };
+          expect(through(codecs, plain)).toStrictEqual(plain);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+    expect(new ShapeTable(codecs.shapes[0]!).version()).toBeGreaterThan(10);
+  });
+
+  test('a message that does not fit its claim writes nothing behind it', () => {
+    const codecs = pair();
+    const message = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`n${index}`, 'x'.repeat(200)]));
+    for (let round = 0; round < 5; round++) through(codecs, message);
+    expect(codecs.writer.form).toBe(FORM.FLAT);
+    codecs.bytes.fill(7);
+    expect(codecs.writer.encodeInto(codecs.bytes, 4096, 4096 + 2_500, message)).toBe(OUTGROWN);
+    expect(codecs.bytes.subarray(4096 + 2_500).every((byte) => byte === 7)).toBe(true);
   });
 });
 
@@ -106,6 +175,7 @@ describe('shapes', () => {
     const first = codecs.writer.encodeInto(codecs.bytes, 0, 30_000, message);
     for (let round = 0; round < 3; round++) through(codecs, message);
     const later = codecs.writer.encodeInto(codecs.bytes, 0, 30_000, message);
+    expect(codecs.writer.form).toBe(FORM.FLAT);
     expect(later).toBeLessThan(first - 30);
   });
 

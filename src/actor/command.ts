@@ -14,6 +14,8 @@ export type Command =
   | { readonly halley: 'stop'; readonly id: number }
   /** A child on another thread failed and its policy is to escalate. */
   | { readonly halley: 'escalate'; readonly id: number; readonly reason: string }
+  /** A child on another thread has ended by itself. */
+  | { readonly halley: 'ended'; readonly id: number; readonly child: ActorRef }
   /** From the supervisor: a thread is gone. */
   | { readonly halley: 'lost'; readonly thread: number };
 

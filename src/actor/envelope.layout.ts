@@ -1,7 +1,7 @@
 /**
  * Records of the actor runtime in a ring: the kinds it keeps for itself and the header in front of every body.
  *
- * Layout (little-endian Int32, body start is 8-byte aligned, so the message is too):
+ * Layout (Int32, body start is 8-byte aligned, so the message is too):
  *
  *    0         4               8          12                16      20               24
  *    | target  | target        | sender   | sender          | ask   | form, hops ...  | key, padded to 8 | message
@@ -17,16 +17,17 @@ export type Kind = (typeof KIND)[keyof typeof KIND];
 export const FIRST_RAW_KIND = 16;
 export const LAST_RAW_KIND = 255;
 
-/** How the message is written: msgpack, plain bytes, or nothing at all. */
-export const FORM = { MSGPACK: 0, BYTES: 1, UNDEFINED: 2 } as const;
+/** How the message is written: msgpack, plain bytes, nothing at all, or the short way of flat-codec.ts. */
+export const FORM = { MSGPACK: 0, BYTES: 1, UNDEFINED: 2, FLAT: 3 } as const;
 export type Form = (typeof FORM)[keyof typeof FORM];
 
-export const TARGET_ID_OFFSET = 0;
-export const TARGET_INCARNATION_OFFSET = 4;
-export const SENDER_ID_OFFSET = 8;
-export const SENDER_INCARNATION_OFFSET = 12;
-export const ASK_ID_OFFSET = 16;
-export const META_OFFSET = 20;
+/** Int32 words of the header, from its start, in the machine's byte order: a ring never leaves its process. */
+export const TARGET_ID_WORD = 0;
+export const TARGET_INCARNATION_WORD = 1;
+export const SENDER_ID_WORD = 2;
+export const SENDER_INCARNATION_WORD = 3;
+export const ASK_ID_WORD = 4;
+export const META_WORD = 5;
 export const HEADER_BYTES = 24;
 
 /** A key may have as many UTF-8 bytes as fit in the 16 bits there are for it, less one so that the word stays positive. */

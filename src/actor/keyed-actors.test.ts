@@ -146,6 +146,17 @@ describe('when the placement changes', () => {
     for (const { system } of node.threads) expect(system.stats().deadLetters).toBe(0);
   });
 
+  test('an actor that is stopped while it moves does not keep the others waiting', async () => {
+    start();
+    const { system } = node.threads[0]!;
+    const owned = new Map<string, number>();
+    for (const key of keys(30)) owned.set(key, await whereIs(key));
+    node.place(0b1010);
+    await node.threads[2]!.system.stopAll();
+    for (const key of keys(30)) expect(await system.keyed('counter', key).ask('where', IN_MS)).not.toBe(2);
+    expect([...owned.values()]).toContain(2);
+  });
+
   test('with no thread left, messages are dead letters and questions fail', async () => {
     start();
     node.place(0);

@@ -13,6 +13,7 @@ import type { ActorCell } from './actor-cell.js';
 import type { ActorLoader } from './actor-loader.js';
 import type { ActorRef, Addressable, AskOptions } from './actor-ref.js';
 import type { ActorSystem } from './actor-system.js';
+import type { Courier } from './courier.js';
 import { DEADLINE_TICK_MS } from './deadlines.js';
 import { MAX_HOPS, MAX_KEY_BYTES } from './envelope.layout.js';
 import type { Letter } from './letter.js';
@@ -71,22 +72,24 @@ class KeyedRef implements Addressable, KeyedAddress {
 
 export class KeyedActors {
   readonly #system: ActorSystem;
+  readonly #courier: Courier;
   readonly #states: ThreadStates;
   readonly #loader: ActorLoader;
   readonly #types: Map<number, KeyedType>;
   readonly #held: Set<ActorCell>;
+  readonly #leaving: Set<ActorCell>;
   #generation: number;
-  #leavingCount: number;
   #polling: boolean;
 
-  constructor(system: ActorSystem, states: ThreadStates, loader: ActorLoader) {
+  constructor(system: ActorSystem, courier: Courier, states: ThreadStates, loader: ActorLoader) {
     this.#system = system;
+    this.#courier = courier;
     this.#states = states;
     this.#loader = loader;
     this.#types = new Map();
     this.#held = new Set();
     this.#generation = 0;
-    this.#leavingCount = 0;
+    this.#leaving = new Set();
     this.#polling = false;
   }
 
@@ -126,14 +129,14 @@ export class KeyedActors {
       this.#refuse('too-many-hops', address, message, letter, 'the threads do not agree on its place');
       return OUTCOME.CLOSED;
     }
-    const outcome = this.#system.sendKeyed(owner, address, message, letter, hops);
+    const outcome = this.#courier.sendKeyed(owner, address, message, letter, hops);
     if (outcome === OUTCOME.FULL) this.#refuse('full', address, message, letter, 'the ring is full');
     else if (outcome === OUTCOME.TOO_LARGE) this.#refuse('too-large', address, message, letter, 'too large');
     return outcome;
   }
 
   ask(address: KeyedAddress, message: unknown, timeoutMs: number): Promise<unknown> {
-    return this.#system.askKeyed(this.#ownerOf(address), timeoutMs, (letter) => {
+    return this.#courier.askKeyed(this.#ownerOf(address), timeoutMs, (letter) => {
       this.send(address, message, letter, 0);
     });
   }
@@ -158,10 +161,7 @@ export class KeyedActors {
     const cells = this.#types.get(hashText(cell.typeName))?.cells;
     if (cells?.get(cell.key!) === cell) cells.delete(cell.key!);
     this.#held.delete(cell);
-    if (cell.isLeaving) {
-      this.#leavingCount--;
-      this.#settle();
-    }
+    if (this.#leaving.delete(cell)) this.#settle();
   }
 
   /** End what the placement gives to others, once per change of it. The runtime calls it every turn and heartbeat. */
@@ -172,8 +172,8 @@ export class KeyedActors {
       for (const type of this.#types.values()) {
         for (const [key, cell] of [...type.cells]) {
           const owner = placeKey(hashText(key, type.hash), this.#states.placementMask());
-          if (owner === this.#system.threadIndex || cell.isLeaving) continue;
-          this.#leavingCount++;
+          if (owner === this.#system.threadIndex || this.#leaving.has(cell)) continue;
+          this.#leaving.add(cell);
           cell.move();
         }
       }
@@ -233,7 +233,7 @@ export class KeyedActors {
   }
 
   #settle(): void {
-    if (this.#leavingCount === 0) this.#states.settle(this.#system.threadIndex, this.#generation);
+    if (this.#leaving.size === 0) this.#states.settle(this.#system.threadIndex, this.#generation);
   }
 
   #releaseHeld(): void {
@@ -257,7 +257,7 @@ export class KeyedActors {
     text: string,
   ): void {
     const typeName = this.#types.get(address.typeHash)?.options.type ?? `#${address.typeHash}`;
-    this.#system.deadLetters.post(reason, () => `${typeName}/${address.key}`, message);
-    if (letter !== undefined && letter.askId !== 0) this.#system.replyFailure(letter, text);
+    this.#courier.deadLetters.post(reason, () => `${typeName}/${address.key}`, message);
+    if (letter !== undefined && letter.askId !== 0) this.#courier.replyFailure(letter, text);
   }
 }

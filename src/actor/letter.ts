@@ -49,7 +49,10 @@ export class DeadLetterOffice {
     for (const observer of this.#observers) observer(letter);
   }
 
-  /** See every dead letter of this thread until the returned function is called. The observer must not throw. */
+  /**
+   * See every dead letter of this thread until the returned function is called. The observer must not
+   * throw, and may be called while a ring is being read: note the letter and return.
+   */
   observe(observer: (letter: DeadLetter) => void): () => void {
     this.#observers.add(observer);
     return () => this.#observers.delete(observer);

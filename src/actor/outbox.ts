@@ -9,19 +9,19 @@
 import { OUTCOME, type Outcome } from '../errors/index.js';
 import { type BodyCodec, OUTGROWN } from './body-codec.js';
 import {
-  ASK_ID_OFFSET,
+  ASK_ID_WORD,
   FORM,
   type Form,
   HEADER_BYTES,
   KIND,
   type Kind,
-  META_OFFSET,
+  META_WORD,
   messageOffset,
   packMeta,
-  SENDER_ID_OFFSET,
-  SENDER_INCARNATION_OFFSET,
-  TARGET_ID_OFFSET,
-  TARGET_INCARNATION_OFFSET,
+  SENDER_ID_WORD,
+  SENDER_INCARNATION_WORD,
+  TARGET_ID_WORD,
+  TARGET_INCARNATION_WORD,
 } from './envelope.layout.js';
 import type { ThreadRuntime } from './thread-runtime.js';
 
@@ -57,6 +57,7 @@ export class Outbox {
   readonly #runtime: ThreadRuntime;
   readonly #codec: BodyCodec;
   readonly #keys: Buffer;
+  readonly #words: Int32Array;
   readonly #maxRecordBytes: number;
   readonly #maxQueuedBytes: number;
   readonly #retry: () => void;
@@ -72,6 +73,7 @@ export class Outbox {
     this.#runtime = runtime;
     this.#codec = codec;
     this.#keys = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
     this.#maxRecordBytes = maxRecordBytes;
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#retry = () => this.#onRetry();
@@ -113,7 +115,7 @@ export class Outbox {
     if (outcome === OUTCOME.FULL) return this.#sendEncoded(message);
     const offset = writer.offset;
     // Header first: encoding may run a toJSON that fills the envelope anew.
-    writeHeader(writer.view, offset, envelope, form, keyBytes);
+    writeHeader(this.#words, offset >>> 2, envelope, form, keyBytes);
     if (key !== undefined) this.#keys.write(key, offset + HEADER_BYTES, keyBytes, 'utf8');
     let bodyBytes = 0;
     if (form === FORM.BYTES) {
@@ -128,6 +130,8 @@ export class Outbox {
         this.#claimBytes = Math.min(this.#claimBytes * 2, MAX_CLAIM_BYTES, this.#maxRecordBytes);
         return this.#place({ kind, thread, record: join(header, this.#codec.encode(message)) });
       }
+      // The form was not known when the header was written; MSGPACK is 0.
+      this.#words[(offset >>> 2) + META_WORD]! |= this.#codec.form;
     }
     writer.commit(kind, 1 << thread, headBytes + bodyBytes);
     this.#runtime.signalSoon();
@@ -170,11 +174,11 @@ export class Outbox {
   #sendEncoded(message: unknown): Outcome {
     const { kind, thread, key } = this.envelope;
     const keyBytes = key === undefined ? 0 : Buffer.byteLength(key);
-    const header = Buffer.alloc(messageOffset(keyBytes));
+    const header = Buffer.from(new ArrayBuffer(messageOffset(keyBytes)));
     let form: Form = FORM.MSGPACK;
     if (message === undefined) form = FORM.UNDEFINED;
     else if (message instanceof Uint8Array) form = FORM.BYTES;
-    writeHeader(new DataView(header.buffer, header.byteOffset), 0, this.envelope, form, keyBytes);
+    writeHeader(new Int32Array(header.buffer), 0, this.envelope, form, keyBytes);
     if (key !== undefined) header.write(key, HEADER_BYTES, keyBytes, 'utf8');
     let body: Uint8Array | undefined;
     if (form === FORM.BYTES) body = message as Uint8Array;
@@ -214,13 +218,14 @@ export class Outbox {
   }
 }
 
-function writeHeader(view: DataView, offset: number, envelope: Envelope, form: Form, keyBytes: number): void {
-  view.setInt32(offset + TARGET_ID_OFFSET, envelope.targetId, true);
-  view.setInt32(offset + TARGET_INCARNATION_OFFSET, envelope.targetIncarnation, true);
-  view.setInt32(offset + SENDER_ID_OFFSET, envelope.senderId, true);
-  view.setInt32(offset + SENDER_INCARNATION_OFFSET, envelope.senderIncarnation, true);
-  view.setInt32(offset + ASK_ID_OFFSET, envelope.askId, true);
-  view.setInt32(offset + META_OFFSET, packMeta(form, envelope.hops, envelope.senderThread, keyBytes), true);
+/** @param words the memory as Int32; the header starts at word `at` */
+function writeHeader(words: Int32Array, at: number, envelope: Envelope, form: Form, keyBytes: number): void {
+  words[at + TARGET_ID_WORD] = envelope.targetId;
+  words[at + TARGET_INCARNATION_WORD] = envelope.targetIncarnation;
+  words[at + SENDER_ID_WORD] = envelope.senderId;
+  words[at + SENDER_INCARNATION_WORD] = envelope.senderIncarnation;
+  words[at + ASK_ID_WORD] = envelope.askId;
+  words[at + META_WORD] = packMeta(form, envelope.hops, envelope.senderThread, keyBytes);
 }
 
 function join(head: Uint8Array, body: Uint8Array): Uint8Array {

@@ -12,9 +12,10 @@ import { DiscardCounter, HalleyError } from '../errors/index.js';
 import { resetReader } from '../ring/index.js';
 import { ActorSystem, type ActorSystemOptions } from './actor-system.js';
 import { readCrashNote, writeCrashNote } from './crash-note.js';
+import type { ErrorSink } from './inlet.js';
 import { RUN_THREAD_EXPORT, type ThreadTask } from './thread.worker.js';
 import { allocateThreadMemory, type ThreadMemory } from './thread-memory.js';
-import { type ErrorSink, ThreadRuntime } from './thread-runtime.js';
+import { ThreadRuntime } from './thread-runtime.js';
 import { THREAD_STATE, type ThreadStateName, type ThreadStates, threadStateName } from './thread-state.layout.js';
 
 const DEFAULT_MAX_CRASHES = 5;

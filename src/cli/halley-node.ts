@@ -36,8 +36,10 @@ import { packageVersion } from './version.js';
 
 const HOUSEKEEPING_MS = 1_000;
 const REQUEST_TIMEOUT_MS = 5_000;
-/** Share of the shutdown time that the queue may take to empty. */
+/** Shares of the shutdown time that the queue may take to empty, and then the buckets to read what came out of it. */
 const QUEUE_DRAIN_RATIO = 0.3;
+const RING_DRAIN_RATIO = 0.1;
+const RING_POLL_MS = 2;
 
 /** Where a node listens. */
 export interface NodeAddresses {
@@ -70,7 +72,7 @@ export class HalleyNode implements ReadinessProbe {
   #pool: ThreadPool | undefined;
   #idMemory: SharedArrayBuffer | undefined;
   #comet: CometControl | undefined;
-  #stopping = false;
+  #stopped: Promise<boolean> | undefined;
   #hasStuckBucket = false;
 
   constructor(config: Config, bucketCountDefault: number, hooks: NodeHooks) {
@@ -123,7 +125,12 @@ export class HalleyNode implements ReadinessProbe {
       onWaiting: (waitMs) =>
         this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s for the ids of an earlier run to pass`),
     });
+    mark.keepRenewing((error) =>
+      this.#log.error({ err: error }, 'the high-water mark could not be renewed; no ids are issued'),
+    );
     this.#closers.push(() => mark.close());
+    // Without renewals ids, and with them all pushes, stop after id.mark_ahead_ms; /ready says so (ids_stopped).
+    mark.keepRenewing((error) => this.#log.error({ err: error }, 'the high-water mark of ids could not be renewed'));
     this.#idMemory = idMemory;
 
     const countersMemory = allocateCounters(METRICS, threadCount);
@@ -144,7 +151,10 @@ export class HalleyNode implements ReadinessProbe {
       maxRecordBytes: config.ring.max_record_bytes,
       stallMs: config.ring.stall_ms,
       maxCrashesPerMinute: config.bucket.max_crashes_per_minute,
-      ...(config.bucket.heap_mb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: config.bucket.heap_mb } }),
+      resourceLimits: {
+        maxYoungGenerationSizeMb: config.bucket.young_heap_mb,
+        ...(config.bucket.heap_mb === 0 ? {} : { maxOldGenerationSizeMb: config.bucket.heap_mb }),
+      },
       system: {
         onFailure: (failure) => this.#log.error({ ...failure }, 'an actor failed'),
         onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),
@@ -199,6 +209,8 @@ export class HalleyNode implements ReadinessProbe {
       const gauges = job.gauges();
       counters.set(METRIC.queue_messages, gauges.queuedCount);
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
+      counters.set(METRIC.doorbells, runtime.stats().notified);
+      counters.set(METRIC.dead_letters, system.stats().deadLetters);
       setAcceptGates(
         acceptGate,
         [undefined, ...pool.status().threads.map(({ state, thread }) => channelsOf(state, thread))],
@@ -240,7 +252,7 @@ export class HalleyNode implements ReadinessProbe {
   /** ReadinessProbe. */
   notReady(): readonly NotReadyReason[] {
     const reasons: NotReadyReason[] = [];
-    if (this.#stopping) reasons.push({ reason: 'stopping', detail: 'the node is shutting down' });
+    if (this.#stopped !== undefined) reasons.push({ reason: 'stopping', detail: 'the node is shutting down' });
     for (const { thread, state, lastReason } of this.#pool?.status().threads ?? []) {
       if (state === 'ready') continue;
       const died = lastReason === '' ? '' : `; it last died of: ${lastReason.split('\n')[0]}`;
@@ -252,15 +264,38 @@ export class HalleyNode implements ReadinessProbe {
     return reasons;
   }
 
-  /** Stop accepting, tell the channels, close, within shutdown.timeout_ms. Resolves true where nothing had to be cut off. */
-  async stop(): Promise<boolean> {
-    if (this.#stopping) return true;
-    this.#stopping = true;
+  /**
+   * Deliver what was accepted, refuse further pushes, stop accepting channels, tell and close them, within
+   * shutdown.timeout_ms. Resolves true where nothing had to be cut off; a second call waits for the same end.
+   */
+  stop(): Promise<boolean> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<boolean> {
     const { timeout_ms: timeoutMs } = this.#config.shutdown;
+    const endMs = performance.now() + timeoutMs;
     const drained = (await this.#job?.drain(timeoutMs * QUEUE_DRAIN_RATIO)) ?? true;
-    const stopped = await this.#stopPool(timeoutMs * (1 - QUEUE_DRAIN_RATIO));
+    // In the same turn: a push that comes from here on is refused, and none was accepted that the buckets do not get.
+    this.#job?.close();
+    await this.#ringsRead(performance.now() + timeoutMs * RING_DRAIN_RATIO);
+    const stopped = await this.#stopPool(endMs - performance.now());
     await this.#closeAll();
     return drained && stopped;
+  }
+
+  /** Wait until every bucket that is alive has read the control thread's ring, so that closes come behind pushes. */
+  async #ringsRead(deadlineMs: number): Promise<void> {
+    const pool = this.#pool;
+    if (pool === undefined) return;
+    const isBehind = () =>
+      pool.status().threads.some(({ thread, state }) => state === 'ready' && pool.runtime.writer.lagBytes(thread) > 0);
+    while (isBehind() && performance.now() < deadlineMs) {
+      // A bucket that no record concerns sleeps with a cursor that lags.
+      pool.runtime.ring(~1);
+      await new Promise((resolve) => setTimeout(resolve, RING_POLL_MS));
+    }
   }
 
   /** False: a bucket did not stop in time. */

@@ -101,9 +101,15 @@ export class CometControl implements CometPort {
     const { sessions, sequencer, roomCounts } = this.#parts;
     const { serverId, nodeEpoch } = this.#options;
     for (const session of sessions.removeBucket(serverId, nodeEpoch, thread)) this.#forgetIp(session.remoteIp);
+    this.#parts.counters.set(METRIC.sessions, sessions.count());
     for (const room of sequencer.rooms()) roomCounts.set(room.roomNo, thread, 0);
-    sequencer.vacateAll(thread);
     this.#link.forgetThread(thread);
+    this.#forgetThread(thread);
+  }
+
+  /** The thread has no members of any room, and will not answer what it was asked. */
+  #forgetThread(thread: number): void {
+    this.#parts.sequencer.vacateAll(thread);
     for (const [request, pending] of this.#requests) this.#answer(request, pending, thread, 0);
   }
 
@@ -229,6 +235,9 @@ export class CometControl implements CometPort {
         if (pending !== undefined) this.#answer(message[1], pending, thread, message[2]);
         return;
       }
+      case MESSAGE.RESET:
+        this.#forgetThread(thread);
+        return;
       case MESSAGE.SHUTDOWN:
         this.#onShutdown?.();
     }

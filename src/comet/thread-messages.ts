@@ -12,6 +12,8 @@ export const MESSAGE = {
   PUBLISH: 5,
   DONE: 6,
   SHUTDOWN: 7,
+  /** Records for this bucket were lost: it has closed all channels and holds no room; forget what it asked before. */
+  RESET: 8,
   // control -> bucket
   CONNECTED: 32,
   OCCUPIED: 33,
@@ -49,6 +51,7 @@ export type PublishMessage = [
 ];
 export type DoneMessage = [type: typeof MESSAGE.DONE, request: number, count: number];
 export type ShutdownMessage = [type: typeof MESSAGE.SHUTDOWN];
+export type ResetMessage = [type: typeof MESSAGE.RESET];
 export type BucketMessage =
   | ConnectMessage
   | DisconnectMessage
@@ -56,6 +59,7 @@ export type BucketMessage =
   | VacateMessage
   | PublishMessage
   | DoneMessage
+  | ResetMessage
   | ShutdownMessage;
 
 export type ConnectedMessage = [

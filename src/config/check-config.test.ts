@@ -58,8 +58,13 @@ describe('rules between options', () => {
       ['node.backoff_base_s', { HALLEY_NODE_BACKOFF_BASE_S: '300' }, { HALLEY_NODE_BACKOFF_BASE_S: '301' }],
       [
         'ring.max_record_bytes',
-        { HALLEY_RING_MAX_RECORD_BYTES: '4194304' },
-        { HALLEY_RING_MAX_RECORD_BYTES: '4194305' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '4194304', HALLEY_RING_BUCKET_BYTES: '16777216' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '4194305', HALLEY_RING_BUCKET_BYTES: '33554432' },
+      ],
+      [
+        'ring.max_record_bytes',
+        { HALLEY_RING_MAX_RECORD_BYTES: '2097152' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '2097153' },
       ],
       [
         'limits.push_body_bytes',

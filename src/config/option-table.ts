@@ -74,7 +74,7 @@ export const GROUP_OPTIONS = {
     batch_max_bytes: int(64 * KIB, [KIB, 16 * MIB], 'Bytes of a room in one batch; a full batch leaves at once.'),
     max_delay_ms: int(60, [0, 10_000], 'Longest wait for more messages while pacing; 0 never waits.'),
     duty_threshold: number(0.5, [0.05, 1], "Share of a bucket's time spent on fan-out at which pacing starts."),
-    duty_target: number(0.25, [0.05, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
+    duty_target: number(0.1, [0.05, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
   },
   ring: {
     control_bytes: int(16 * MIB, [64 * KIB, GIB], 'Ring of the control thread.', { powerOfTwo: true }),
@@ -109,6 +109,7 @@ export const GROUP_OPTIONS = {
   },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),
+    young_heap_mb: int(3, [1, 1024], "Young generation of a bucket's heap: small keeps memory per channel small."),
     heap_refuse_ratio: number(0.85, [0.1, 1], 'Share of its heap limit at which a bucket refuses connections.'),
     accept_above_mean_ratio: number(1.25, [1, 100], 'A bucket above this many times the mean stops accepting.'),
     max_crashes_per_minute: int(5, [1, 1000], 'Crashes in a minute after which a bucket stays down.'),

@@ -120,7 +120,7 @@ export {
   readPacket,
   writePacketHeader,
 } from './packet.js';
-export { PACKET_HEADER_BYTES, PUSH_SEQ, PUSH_VER } from './packet.layout.js';
+export { OP_OFFSET, PACKET_HEADER_BYTES, PUSH_SEQ, PUSH_VER } from './packet.layout.js';
 export { PacketStream } from './packet-stream.js';
 export {
   encodePushCommand,

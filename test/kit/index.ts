@@ -1,7 +1,21 @@
 /**
- * kit: what the end-to-end tests share: the program as a child process, a wire client, HTTP calls, waiting.
+ * kit: what the end-to-end tests share: the program as a child process, a wire client, a raw socket, HTTP calls, counters,
+ * waiting.
  */
+export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
 export { eventually } from './eventually.js';
 export { type HalleyOptions, type HalleyProcess, runHalley, startHalley } from './halley-process.js';
 export { type ApiAnswer, get, post, pushRoom } from './http.js';
+export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
+export { nodeEmpty, readStats, type Stats } from './stats.js';
+export {
+  type MetricValues,
+  type NodeStats,
+  nodeStats,
+  onlineCount,
+  type Readiness,
+  readiness,
+  residentBytes,
+} from './node-stats.js';
+export { type ReceivedGap, TallyClient } from './tally-client.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

@@ -185,7 +185,8 @@ export class WireClient {
         const bytes = Buffer.from(packet.body);
         this.messages.push({ op: packet.op, body: bytes, text: bytes.toString() });
       }
-    } else if (op === OP.BATCH) {
+    } else if (op === OP.BATCH && body.length > 0) {
+      // Without a body it is the answer to an op 26 that this (goim) client sent.
       const batch = decodeBatch26(body);
       if (!batch.ok) throw new Error(batch.error);
       this.batchCount += 1;

@@ -13,6 +13,7 @@ import type {
   NumberedAnswer,
   NumberedRequest,
 } from '../load/load-commands.js';
+import { messagesOfTarget } from '../wire/feed.js';
 
 export interface FleetTally extends Omit<LoadTally, 'delays'> {
   /** Microseconds. */
@@ -95,9 +96,10 @@ export class LoadFleet {
   async echo(ratePerSec: number, messageCount: number): Promise<EchoAnswer> {
     const share = this.#processes.length;
     const answers = await Promise.all(
-      this.#processes.map((process) =>
-        process.ask({ kind: 'echo', ratePerSec: ratePerSec / share, messageCount: Math.floor(messageCount / share) }),
-      ),
+      this.#processes.map((process, index) => {
+        const ownCount = messagesOfTarget(messageCount, share, index);
+        return process.ask({ kind: 'echo', ratePerSec: ratePerSec / share, messageCount: ownCount });
+      }),
     );
     const echoes = answers.flatMap((answer) => ('echo' in answer ? [answer.echo] : []));
     return {

@@ -1,8 +1,9 @@
 /**
  * One run of one case on one server: fresh server, fresh load clients, measure, stop both.
  *
- * The CPU window of a fed case runs from just before the first message until everything arrived (or nothing has for
- * 1.5 s), so work that a server puts off is counted with it.
+ * A fed case is fed for a second first, uncounted: a fresh process spends its first second compiling. The CPU window
+ * runs from just before the first message until everything arrived (or nothing has for 1.5 s), so work that a server
+ * puts off is counted with it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Feed, type FeedReport, messagesOfTarget } from '../wire/feed.js';
@@ -16,7 +17,6 @@ import { type ServerFiles, type ServerProcess, startServer } from './server-proc
 const POLL_MS = 100;
 const QUIET_MS = 1_500;
 const DRAIN_DEADLINE_MS = 15_000;
-const AFTER_CONNECT_MS = 500;
 /** One connection in so many has its delays recorded, where there are enough. */
 const SAMPLE_EVERY = 64;
 const SAMPLE_ALL_BELOW = 512;
@@ -166,6 +166,12 @@ async function measureDelivery(
   meter: Meter,
   progress: Progress,
 ): Promise<{ delivery: Delivery; cpu: CpuSpent | undefined }> {
+  if (options.warmUpSeconds > 0) {
+    progress('warming up');
+    const warmUp = { ...benchCase, seconds: options.warmUpSeconds };
+    const { expectedCount: warmCount } = await publish(warmUp, server, options, files, fleet);
+    await drained(fleet, warmCount, performance.now(), progress);
+  }
   await fleet.reset();
   const clientCpuMs = (await fleet.tally(false)).cpuMs;
   const segments = readDataSegments();
@@ -231,6 +237,7 @@ export async function measure(
   const fleet = new LoadFleet(entry, benchCase.members, options.connectionsPerClient);
   try {
     await fleet.started();
+    await delay(options.settleMs);
     const meter = new Meter(server.pid);
     const baseRssBytes = meter.rssBytes();
     const before = meter.cpu();
@@ -245,7 +252,7 @@ export async function measure(
       sampleEvery: benchCase.members < SAMPLE_ALL_BELOW ? 1 : SAMPLE_EVERY,
       isVerifying: options.isVerifying,
     });
-    await delay(AFTER_CONNECT_MS);
+    await delay(options.settleMs);
     const connectCpu = meter.since(before);
     let fed: { delivery: Delivery; cpu: CpuSpent | undefined } | undefined;
     if (benchCase.ratePerSec > 0) {

@@ -30,12 +30,19 @@ export interface E2eOptions {
   readonly mergeWindowMs: number;
   readonly isVerifying: boolean;
   readonly isSmoke: boolean;
+  /** Rest of a fresh server before its base is read, and of the connected one before anything else: GC and lazy modules. */
+  readonly settleMs: number;
+  /** Feed before the one that is measured, at the same rate: compilers and caches settle. */
+  readonly warmUpSeconds: number;
   readonly connectionsPerClient: number;
   readonly inflightCount: number;
   readonly nodeFlags: readonly string[];
   readonly target: TargetOptions | undefined;
   readonly out: string;
 }
+
+const SETTLE_MS = 700;
+const WARM_UP_SECONDS = 1;
 
 export const HELP = `npm run bench:e2e -- [options]
   --only halley,ws        servers: ${SERVER_NAMES.join(', ')} (default: all)
@@ -44,11 +51,11 @@ export const HELP = `npm run bench:e2e -- [options]
   --runs N                interleaved runs of which the median is shown (default 3)
   --door app|http         who feeds Halley: an application module, or POST /goim/push (default app)
   --buckets N             Halley's buckets and the workers of "uws" (default 1)
-  --merge-ms N            window of "uws-merge" (default 50)
+  --merge-ms N            window of "uws-merge" (default 50); it takes part where messages go to rooms
   --no-verify             read message numbers on sampled connections only
   --per-client N          connections per load process (default 15000)
   --inflight N            handshakes under way at a time (default 256)
-  --node-flags "..."      flags for the servers' node, for example --cpu-prof
+  --node-flags="--a --b"   flags of the servers' node, for example --cpu-prof
   --target ws://host:port/path --target-http http://host:port [--target-token T] [--target-pid N]
                           also measure a running server that speaks goim's wire; fed through its HTTP API
   --smoke                 tiny sizes, one run, a few seconds; fails on any loss or disorder
@@ -136,6 +143,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     return ratesPerSec.map((ratePerSec) => ({
       scenario: scenario.name,
       question: scenario.question,
+      isMergeable: scenario.isMergeable,
       members: values.members === undefined ? size.members : numberOf('members', values.members, 1),
       roomCount: values.rooms === undefined ? size.roomCount : numberOf('rooms', values.rooms, 0),
       ratePerSec,
@@ -143,7 +151,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     }));
   });
   const only: readonly ServerName[] = pick('only', values.only, SERVER_NAMES);
-  const smokeServers: readonly ServerName[] = ['halley', 'uws', 'ws'];
+  const smokeServers: readonly ServerName[] = ['halley', 'uws'];
   const servers = isSmoke && values.only === undefined ? smokeServers : only;
   const [door = 'app'] = values.door === undefined ? [] : pick<FeedDoor>('door', values.door, ['app', 'http']);
   return {
@@ -155,6 +163,8 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     mergeWindowMs: numberOf('merge-ms', values['merge-ms'] ?? '50', 1),
     isVerifying: values['no-verify'] !== true,
     isSmoke,
+    settleMs: isSmoke ? 20 : SETTLE_MS,
+    warmUpSeconds: isSmoke ? 0 : WARM_UP_SECONDS,
     connectionsPerClient: numberOf('per-client', values['per-client'] ?? '15000', 1),
     inflightCount: numberOf('inflight', values.inflight ?? '256', 1),
     nodeFlags: (values['node-flags'] ?? '').split(' ').filter((flag) => flag !== ''),

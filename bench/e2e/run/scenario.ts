@@ -14,6 +14,8 @@ export interface Scenario {
   readonly ratesPerSec: readonly number[];
   /** How long is published, or how long the connections rest. */
   readonly seconds: number;
+  /** True where a merge window says something: messages to rooms. */
+  readonly isMergeable: boolean;
   readonly smoke: Pick<Scenario, 'members' | 'roomCount' | 'ratesPerSec' | 'seconds'>;
 }
 
@@ -25,6 +27,7 @@ export const SCENARIOS: readonly Scenario[] = [
     roomCount: 1,
     ratesPerSec: [40, 400, 1_000],
     seconds: 5,
+    isMergeable: true,
     smoke: { members: 60, roomCount: 1, ratesPerSec: [200], seconds: 0.5 },
   },
   {
@@ -34,6 +37,7 @@ export const SCENARIOS: readonly Scenario[] = [
     roomCount: 200,
     ratesPerSec: [2_000],
     seconds: 5,
+    isMergeable: true,
     smoke: { members: 60, roomCount: 6, ratesPerSec: [200], seconds: 0.5 },
   },
   {
@@ -43,6 +47,7 @@ export const SCENARIOS: readonly Scenario[] = [
     roomCount: 0,
     ratesPerSec: [10_000],
     seconds: 5,
+    isMergeable: false,
     smoke: { members: 60, roomCount: 0, ratesPerSec: [200], seconds: 0.5 },
   },
   {
@@ -52,6 +57,7 @@ export const SCENARIOS: readonly Scenario[] = [
     roomCount: 100,
     ratesPerSec: [0],
     seconds: 0,
+    isMergeable: false,
     smoke: { members: 200, roomCount: 10, ratesPerSec: [0], seconds: 0 },
   },
   {
@@ -61,6 +67,7 @@ export const SCENARIOS: readonly Scenario[] = [
     roomCount: 1_500,
     ratesPerSec: [0],
     seconds: 30,
+    isMergeable: false,
     smoke: { members: 200, roomCount: 10, ratesPerSec: [0], seconds: 0.5 },
   },
   {
@@ -70,6 +77,7 @@ export const SCENARIOS: readonly Scenario[] = [
     roomCount: 0,
     ratesPerSec: [20_000],
     seconds: 5,
+    isMergeable: false,
     smoke: { members: 60, roomCount: 0, ratesPerSec: [200], seconds: 0.5 },
   },
 ];
@@ -78,6 +86,7 @@ export const SCENARIOS: readonly Scenario[] = [
 export interface BenchCase {
   readonly scenario: ScenarioName;
   readonly question: string;
+  readonly isMergeable: boolean;
   readonly members: number;
   readonly roomCount: number;
   readonly ratePerSec: number;

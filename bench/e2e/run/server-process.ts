@@ -14,8 +14,6 @@ const HOST = '127.0.0.1';
 const START_DEADLINE_MS = 20_000;
 const STOP_DEADLINE_MS = 15_000;
 const POLL_MS = 50;
-/** What a fresh process does after it said ready (lazy modules, first garbage collection) is not the connections' doing. */
-const SETTLE_MS = 700;
 const ERROR_TAIL_CHARS = 2_000;
 
 export interface ServerProcess {
@@ -59,7 +57,6 @@ async function until(child: ChildProcess, what: string, tail: () => string, isRe
     }
     await delay(POLL_MS);
   }
-  await delay(SETTLE_MS);
 }
 
 async function stopChild(child: ChildProcess): Promise<void> {
@@ -150,7 +147,7 @@ async function startPeer(
 }
 
 /** @throws Error with the end of the server's output when it does not answer in time */
-export async function startServer(name: ServerName, options: E2eOptions, files: ServerFiles): Promise<ServerProcess> {
+export function startServer(name: ServerName, options: E2eOptions, files: ServerFiles): Promise<ServerProcess> {
   switch (name) {
     case 'halley':
       return startHalley(options, files);
@@ -164,9 +161,9 @@ export async function startServer(name: ServerName, options: E2eOptions, files: 
       return startPeer(name, 'uws.peer.mjs', [0, options.mergeWindowMs], options, files);
     case 'target': {
       const { target } = options;
-      if (target === undefined) throw new Error('no --target was given');
+      if (target === undefined) return Promise.reject(new Error('no --target was given'));
       const http = { host: target.httpHost, port: target.httpPort, token: target.token };
-      return { name, ...target, http, stop: async () => undefined };
+      return Promise.resolve({ name, ...target, http, stop: () => Promise.resolve() });
     }
   }
 }

@@ -5,57 +5,43 @@
  * them (now, or when the pacer says), a coarse timer drives deadlines.
  *
  * Threads: its own worker thread.
- * Hot path: #onRoomPush() -> FanoutGroup.append() -> #flush(); bench/comet/*.bench.ts.
+ * Hot path: PushRecords -> FanoutGroup.append() -> FlushScheduler; bench/comet/*.bench.ts.
  */
 import { getHeapStatistics } from 'node:v8';
 import type { ThreadRuntime } from '../../actor/index.js';
 import { type Clock, TimingWheel } from '../../clock/index.js';
-import { CLOSE, type CloseCodeRow, OUTCOME, type Outcome, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
+import { CLOSE, type CloseCodeRow, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
 import type { Snowflake } from '../../id/index.js';
-import { encodeBody, OP, readInt32 } from '../../protocol/index.js';
-import type { Authenticator, FrameOp, PushCommand, PushOutcome, PushTarget } from '../../push/index.js';
+import { encodeBody, OP } from '../../protocol/index.js';
+import type { Authenticator, FrameOp } from '../../push/index.js';
 import { BufferPool } from '../../ring/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
-import {
-  INNER_OFFSET,
-  MESSAGE_ID_OFFSET,
-  OFFSET_OFFSET,
-  OUTER_OFFSET,
-  RAW_KIND,
-  SPEED_OFFSET,
-  SUBJECT_OFFSET,
-  TARGET_BYTES,
-  TARGET_GROUP_HEADER_BYTES,
-  targetsOffset,
-} from '../push-record.layout.js';
+import { RAW_KIND } from '../push-record.layout.js';
 import { RecordLink } from '../record-link.js';
 import type { RoomCounts } from '../room-counts.js';
-import {
-  type CloseMessage,
-  type ControlMessage,
-  type JoinMessage,
-  type LeaveMessage,
-  MESSAGE,
-} from '../thread-messages.js';
+import { type ControlMessage, MESSAGE } from '../thread-messages.js';
 import { AppHost } from './app-host.js';
 import type { BucketOptions } from './bucket-options.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './channel.js';
 import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
+import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
-import type { FanoutContext, FanoutGroup } from './fanout-group.js';
+import type { FanoutContext } from './fanout-group.js';
+import { FlushScheduler } from './flush-scheduler.js';
 import { Handshake } from './handshake.js';
 import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
 import { PacketHandler } from './packet-handler.js';
+import { PushRecords } from './push-records.js';
 import { RoomShards } from './room-shards.js';
-import { codecOf, Subscriptions } from './subscriptions.js';
+import { codecOf, groupsOf, Subscriptions } from './subscriptions.js';
 import { WatchSets } from './watch-sets.js';
 import { WsListener } from './ws-listener.js';
 
-/** The control thread's index. */
-const CONTROL_MASK = 1;
+const CONTROL_THREAD = 0;
+const CONTROL_MASK = 1 << CONTROL_THREAD;
 const TICK_MS = 250;
 const TICKS_PER_SECOND = 1000 / TICK_MS;
 const POOL_RETAINED_BYTES = 4_194_304;
@@ -85,7 +71,7 @@ export class Bucket implements ChannelOwner {
   readonly #wheel: TimingWheel;
   readonly #pool = new BufferPool({ maxRetainedBytes: POOL_RETAINED_BYTES });
   readonly #pacer: Pacer;
-  readonly #dirty: FanoutGroup[] = [];
+  readonly #flushes: FlushScheduler;
   readonly #watchSets: WatchSets;
   readonly #shards: RoomShards;
   readonly #subscriptions: Subscriptions;
@@ -95,16 +81,12 @@ export class Bucket implements ChannelOwner {
   readonly #handshake: Handshake;
   readonly #outbox: DirectOutbox;
   readonly #broadcasts: PacedBroadcasts;
+  readonly #records: PushRecords;
+  readonly #requests: ControlRequests;
   readonly #app: AppHost;
   readonly #listener: WsListener;
-  readonly #publishes = new Map<number, (outcome: PushOutcome) => void>();
-  #publishRequest = 0;
-  #flushTimer: NodeJS.Timeout | undefined;
   #tickTimer: NodeJS.Timeout | undefined;
   #ticks = 0;
-  #flushStartedMs = 0;
-  #flushMessages = 0;
-  #measuring = false;
   #isDraining = false;
   #stopping = false;
   /** Set while the heap is nearly full or the bucket holds far more than its share. */
@@ -119,11 +101,12 @@ export class Bucket implements ChannelOwner {
     this.#slots = new ChannelSlots(options.channelsPerBucket, parts.incarnation);
     this.#wheel = new TimingWheel({ tickMs: TICK_MS, bucketCount: 4096, initialSlots: 1024 });
     this.#pacer = new Pacer(options);
+    this.#flushes = new FlushScheduler(this.#pacer, parts.clock, (fn) => this.#guard(undefined, fn));
     const context: FanoutContext = {
       publish: (topic, bytes) => this.#listener.publish(topic, bytes),
       pool: this.#pool,
       limits: { maxMessages: options.batchMaxMessages, maxBytes: options.batchMaxBytes },
-      onPending: (group) => this.#dirty.push(group),
+      onPending: (group) => this.#flushes.add(group),
       onPublished: (recipientCount, messageCount) => {
         counters.add(METRIC.messages_delivered, recipientCount * messageCount);
         counters.add(METRIC.frames_out, recipientCount);
@@ -165,8 +148,8 @@ export class Bucket implements ChannelOwner {
     this.#app = new AppHost({
       bucket: this.#thread,
       nextId: () => parts.ids.nextString(),
-      publish: (command) => this.#publish(command),
-      pushElsewhere: (key, op, body) => this.#pushElsewhere(key, op, body),
+      publish: (command) => this.#requests.publish(command),
+      pushElsewhere: (key, op, body) => this.#requests.pushToKey(key, op, body),
       requestShutdown: () => this.#link.send(CONTROL_MASK, [MESSAGE.SHUTDOWN]),
       onListenerError: (error, listener) => this.#onListenerError(error, listener),
       isDraining: () => this.#isDraining,
@@ -237,6 +220,23 @@ export class Bucket implements ChannelOwner {
       options.batchMaxBytes,
     );
     this.#broadcasts = new PacedBroadcasts(this.#slots, this.#outbox);
+    this.#records = new PushRecords({
+      thread: this.#thread,
+      shards: this.#shards,
+      watchSets: this.#watchSets,
+      slots: this.#slots,
+      outbox: this.#outbox,
+      broadcasts: this.#broadcasts,
+    });
+    this.#requests = new ControlRequests({
+      link: this.#link,
+      slots: this.#slots,
+      shards: this.#shards,
+      rooms: this.#rooms,
+      roomsPerChannel: options.roomsPerChannel,
+      flushChannel: (channel) => this.#flushChannel(channel),
+      close: (channel, code, reason, advice) => this.#close(channel, { code, reason, doc: '' }, reason, advice),
+    });
     this.#listener = new WsListener(
       {
         host: options.host,
@@ -266,20 +266,25 @@ export class Bucket implements ChannelOwner {
     runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, length) =>
       this.#drained(() => this.#onControl(this.#link.decode(bytes, offset, length) as ControlMessage)),
     );
-    runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#onRoomPush(bytes, offset));
-    runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#onDirectPush(bytes, offset, length));
-    runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#onAllPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#records.onRoomPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#records.onDirectPush(bytes, offset, length));
+    runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#records.onAllPush(bytes, offset));
     runtime.onTurnEnd(() => this.#turnEnd());
     runtime.onReaderGap((fromThread) => this.#onReaderGap(fromThread));
     await this.#listener.listen();
     this.#tickTimer = setInterval(() => this.#guard(undefined, () => this.#tick()), TICK_MS);
   }
 
-  /** Stop accepting, tell the channels, close them spread over the drain time. */
+  /**
+   * Stop accepting, tell the channels, close them spread over the drain time. What has been read from the rings goes out
+   * before; channels that have unsent bytes come last, so that they may still read them.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#listener.stopAccepting();
-    const channels = [...this.#slots.all()];
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    this.#flushes.flushNow();
+    const channels = [...this.#slots.all()].toSorted((a, b) => unsentBytes(a) - unsentBytes(b));
     const startedMs = this.#parts.clock.monotonicMs();
     const { drainMs } = this.#options;
     for (const [index, channel] of channels.entries()) {
@@ -300,7 +305,7 @@ export class Bucket implements ChannelOwner {
   /** Close every socket and timer at once (crash rule, second step; end of a stop). */
   shutDown(): void {
     clearInterval(this.#tickTimer);
-    clearTimeout(this.#flushTimer);
+    this.#flushes.close();
     this.#broadcasts.close();
     this.#listener.closeAll();
     this.#link.close();
@@ -357,7 +362,7 @@ export class Bucket implements ChannelOwner {
     channel: Channel,
     row: CloseCodeRow,
     detail: string,
-    advice?: { reconnect: boolean; retryAfterMs: number },
+    advice?: { readonly reconnect: boolean; readonly retryAfterMs: number },
   ): void {
     const ws = channel.ws;
     if (ws === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
@@ -473,118 +478,11 @@ export class Bucket implements ChannelOwner {
     }
   }
 
-  #onRoomPush(bytes: Uint8Array, offset: number): void {
-    const view = this.#view(bytes);
-    const shard = this.#shards.byNo(view.getUint32(offset + SUBJECT_OFFSET, true));
-    if (shard === undefined) return;
-    shard.append(
-      bytes,
-      offset + MESSAGE_ID_OFFSET,
-      offset + OUTER_OFFSET,
-      offset + INNER_OFFSET,
-      readInt32(bytes, offset + INNER_OFFSET),
-      view.getFloat64(offset + OFFSET_OFFSET, true),
-    );
-  }
-
-  #onAllPush(bytes: Uint8Array, offset: number): void {
-    const view = this.#view(bytes);
-    const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
-    const op = readInt32(bytes, offset + INNER_OFFSET + 8);
-    const speedPerSec = view.getUint32(offset + SPEED_OFFSET, true);
-    if (speedPerSec > 0) {
-      this.#broadcasts.start(bytes, offset + MESSAGE_ID_OFFSET, offset + INNER_OFFSET, packetBytes, op, speedPerSec);
-      return;
-    }
-    this.#watchSets.appendAll(
-      op,
-      bytes,
-      offset + MESSAGE_ID_OFFSET,
-      offset + OUTER_OFFSET,
-      offset + INNER_OFFSET,
-      packetBytes,
-      view.getFloat64(offset + OFFSET_OFFSET, true),
-    );
-  }
-
-  #onDirectPush(bytes: Uint8Array, offset: number, lengthBytes: number): void {
-    const view = this.#view(bytes);
-    const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
-    const op = readInt32(bytes, offset + INNER_OFFSET + 8);
-    let begun = false;
-    let position = offset + targetsOffset(packetBytes);
-    const end = offset + lengthBytes;
-    while (position < end) {
-      const thread = view.getUint32(position, true);
-      const count = view.getUint32(position + 4, true);
-      position += TARGET_GROUP_HEADER_BYTES;
-      if (thread === this.#thread) {
-        for (let i = 0; i < count; i++) {
-          const channel = this.#slots.byConnId(view.getFloat64(position + i * TARGET_BYTES, true));
-          if (channel === undefined || channel.state !== CHANNEL_STATE.READY || !channel.watch?.accepts(op)) continue;
-          // What a slow channel misses is covered by the direct Gap it gets when it has caught up.
-          if (channel.has(CHANNEL_FLAG.SLOW)) continue;
-          if (!begun) {
-            begun = true;
-            this.#outbox.begin(bytes, offset + MESSAGE_ID_OFFSET, offset + INNER_OFFSET, packetBytes);
-          }
-          this.#outbox.add(channel);
-        }
-      }
-      position += count * TARGET_BYTES;
-    }
-  }
-
-  #lastBytes: Uint8Array | undefined;
-  #lastView: DataView | undefined;
-
-  /** The view over a ring's bytes: one ring brings all pushes, so the last one nearly always serves. */
-  #view(bytes: Uint8Array): DataView {
-    if (this.#lastBytes === bytes && this.#lastView !== undefined) return this.#lastView;
-    this.#lastBytes = bytes;
-    this.#lastView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return this.#lastView;
-  }
-
   #turnEnd(): void {
     if (!this.#outbox.isEmpty) this.#outbox.flush();
-    if (this.#dirty.length > 0) this.#flushWhenDue();
+    this.#flushes.turnEnd();
     this.#app.runDeferred();
   }
-
-  #flushWhenDue(): void {
-    if (this.#flushTimer !== undefined || this.#measuring) return;
-    const waitMs = this.#pacer.waitMs(this.#parts.clock.monotonicMs());
-    if (waitMs <= 0) {
-      this.#flush();
-      return;
-    }
-    this.#flushTimer = setTimeout(() => {
-      this.#flushTimer = undefined;
-      if (this.#dirty.length > 0) this.#guard(undefined, () => this.#flush());
-    }, waitMs);
-  }
-
-  /** Publish everything pending, and measure until uWS has written it: its walk runs before the next setImmediate. */
-  #flush(): void {
-    this.#flushStartedMs = this.#parts.clock.monotonicMs();
-    let messages = 1;
-    for (const group of this.#dirty) {
-      messages = Math.max(messages, group.pendingCount);
-      group.flush();
-    }
-    this.#dirty.length = 0;
-    this.#flushMessages = messages;
-    this.#measuring = true;
-    setImmediate(this.#measured);
-  }
-
-  readonly #measured = (): void => {
-    this.#measuring = false;
-    const costMs = this.#parts.clock.monotonicMs() - this.#flushStartedMs;
-    this.#pacer.flushed(this.#flushStartedMs, costMs, this.#flushMessages);
-    if (this.#dirty.length > 0) this.#guard(undefined, () => this.#flushWhenDue());
-  };
 
   #sendDirect(channel: Channel, bytes: Uint8Array, messageCount: number): void {
     const outcome = this.#writer.raw(channel, bytes);
@@ -592,14 +490,21 @@ export class Bucket implements ChannelOwner {
     this.#parts.counters.add(METRIC.messages_delivered, messageCount);
   }
 
-  /** Records of a ring were lost to this bucket: everyone here is told, as a slow channel would be. */
+  /** Records of a ring were lost to this bucket. Only the control thread's ring carries pushes and answers to a bucket. */
   #onReaderGap(fromThread: number): void {
+    if (fromThread !== CONTROL_THREAD) return;
     this.#parts.counters.add(METRIC.ring_detached, 1);
     this.#parts.log.error({ fromThread }, 'this bucket stalled and its cursor was detached; its channels are closed');
     // What was lost may include answers to joins, so the honest end is a fresh connection: codes in the range that says so.
     for (const channel of [...this.#slots.all()]) {
       this.#close(channel, CLOSE.BUCKET_FAILED, 'the bucket stalled and lost messages');
     }
+    // Requests under way may have lost their answers, and nobody can tell which. So both sides forget them all: what the
+    // control thread still answers finds nobody here, and RESET stands behind the requests it undoes.
+    this.#handshake.reset();
+    this.#shards.reset();
+    this.#requests.reset();
+    this.#link.send(CONTROL_MASK, [MESSAGE.RESET]);
   }
 
   // Messages from the control thread.
@@ -613,91 +518,28 @@ export class Bucket implements ChannelOwner {
         this.#shards.opened(message[1], message[2]);
         return;
       case MESSAGE.CLOSE:
-        this.#onCloseMessage(message);
+        this.#requests.onClose(message);
         return;
       case MESSAGE.JOIN:
-        this.#onJoinMessage(message);
+        this.#requests.onJoin(message);
         return;
       case MESSAGE.LEAVE:
-        this.#onLeaveMessage(message);
+        this.#requests.onLeave(message);
         return;
       case MESSAGE.PUBLISHED:
-        this.#publishes.get(message[1])?.(message[2] as PushOutcome);
-        this.#publishes.delete(message[1]);
+        this.#requests.onPublished(message);
     }
   }
 
-  #onCloseMessage([, request, connIds, code, reason, reconnect, retryAfterMs]: CloseMessage): void {
-    let count = 0;
-    for (const channel of this.#byConnIds(connIds)) {
-      count += 1;
-      // What was pushed before the disconnect goes out before it.
-      if (!this.#outbox.isEmpty) this.#outbox.flush();
-      this.#close(channel, { code, reason, doc: '' }, reason, { reconnect, retryAfterMs });
-    }
-    this.#done(request, count);
+  /** Send what waits for a channel, by itself or by a group it is in. */
+  #flushChannel(channel: Channel): void {
+    if (!this.#outbox.isEmpty) this.#outbox.flush();
+    for (const group of groupsOf(channel)) if (group.pendingCount > 0) group.flush();
   }
+}
 
-  #onJoinMessage([, request, connIds, rooms]: JoinMessage): void {
-    const channels = this.#byConnIds(connIds);
-    if (channels.length === 0 || rooms.length === 0) {
-      this.#done(request, 0);
-      return;
-    }
-    this.#shards.open(rooms, (shards) => {
-      let count = 0;
-      for (const channel of channels) {
-        if (channel.state !== CHANNEL_STATE.READY) continue;
-        count += 1;
-        for (const shard of shards) {
-          if (shard.active && channel.roomCount() < this.#options.roomsPerChannel) {
-            this.#rooms.enter(channel, shard, false);
-          }
-        }
-      }
-      this.#done(request, count);
-    });
-  }
-
-  #onLeaveMessage([, request, connIds, rooms]: LeaveMessage): void {
-    const channels = this.#byConnIds(connIds);
-    for (const channel of channels) this.#rooms.leave(channel, rooms);
-    this.#done(request, channels.length);
-  }
-
-  #byConnIds(connIds: readonly number[]): Channel[] {
-    const channels: Channel[] = [];
-    for (const connId of connIds) {
-      const channel = this.#slots.byConnId(connId);
-      if (channel !== undefined && channel.state !== CHANNEL_STATE.CLOSED) channels.push(channel);
-    }
-    return channels;
-  }
-
-  #done(request: number, count: number): void {
-    if (request > 0) this.#link.send(CONTROL_MASK, [MESSAGE.DONE, request, count]);
-  }
-
-  // Pushes from the application.
-
-  #publish(command: PushCommand): Promise<PushOutcome> {
-    this.#publishRequest += 1;
-    const request = this.#publishRequest;
-    return new Promise((resolve) => {
-      this.#publishes.set(request, resolve);
-      this.#sendPublish(request, command.target, command.op, command.body);
-    });
-  }
-
-  #pushElsewhere(key: string, op: number, body: Uint8Array): Outcome {
-    if (this.#link.backlogCount > 0) return OUTCOME.FULL;
-    this.#sendPublish(0, { kind: 'keys', keys: [key] }, op, body);
-    return OUTCOME.OK;
-  }
-
-  #sendPublish(request: number, target: PushTarget, op: number, body: Uint8Array): void {
-    this.#link.send(CONTROL_MASK, [MESSAGE.PUBLISH, request, target, op, body]);
-  }
+function unsentBytes(channel: Channel): number {
+  return channel.ws?.getBufferedAmount() ?? 0;
 }
 
 /** RFC 6455: a close reason has at most 123 bytes. */

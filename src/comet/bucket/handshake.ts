@@ -127,6 +127,11 @@ export class Handshake {
     this.#conns.delete(channel);
   }
 
+  /** Answers of the control thread were lost: no connect under way will be answered. Their channels are closed before. */
+  reset(): void {
+    this.#pending.clear();
+  }
+
   /** Auth packet (op 7). `body` is valid until return. */
   auth(channel: Channel, header: PacketHeader, body: Uint8Array): void {
     const { seq, ver } = header;
@@ -170,8 +175,8 @@ export class Handshake {
         return;
       }
     }
+    channel.allowsRoom = verdict.allowsRoom;
     if (verdict.expiresAtMs > 0) {
-      channel.allowsRoom = verdict.allowsRoom;
       channel.expiresAtMs = this.#links.monotonicMs() + verdict.expiresAtMs - this.#links.wallMs();
     }
     const heartbeatS = auth.extended ? (auth.heartbeatS ?? 0) : 0;

@@ -198,6 +198,10 @@ export class PacketHandler {
       case OP.HEARTBEAT:
         this.#heartbeat(channel, header, body);
         return;
+      case OP.HEARTBEAT_REPLY:
+        // goim answers a reply like a heartbeat (measured, facts section 1.4), only without re-arming anything.
+        this.#replyOnline(channel, header);
+        return;
       case OP.CHANGE_ROOM:
         this.#changeRoom(channel, header, body);
         return;
@@ -216,6 +220,11 @@ export class PacketHandler {
     if (intervalS >= MIN_HEARTBEAT_S && intervalS <= MAX_HEARTBEAT_S) {
       this.#links.setIdle(channel, intervalS * 1000 * this.#heartbeatMisses);
     }
+    this.#replyOnline(channel, header);
+  }
+
+  /** Members of the channel's primary room on the whole node; 0 without one. */
+  #replyOnline(channel: Channel, header: PacketHeader): void {
     const count = channel.primaryRoom === undefined ? 0 : this.#shards.onlineCount(channel.primaryRoom);
     this.#writer.int32Packet(channel, OP.HEARTBEAT_REPLY, header.seq, header.ver, count);
   }
@@ -264,7 +273,11 @@ export class PacketHandler {
       return;
     }
     channel.watch = next;
-    if (next !== undefined) this.#subscriptions.subscribe(channel, next);
+    if (next !== undefined) {
+      // What the new set holds back was meant for its members so far; from the old set this channel gets it once.
+      if (next.pendingCount > 0) next.flush();
+      this.#subscriptions.subscribe(channel, next);
+    }
     if (held !== undefined) {
       // What the old set still holds back was meant for this channel too.
       if (held.pendingCount > 0) held.flush();
@@ -325,17 +338,18 @@ export class PacketHandler {
     try {
       const result = listener.receive(channel, body.slice(), { op, seq, ver });
       if (!(result instanceof Promise)) {
-        this.#writer.packet(channel, op, seq, ver, replyBody(result));
+        this.#writer.packet(channel, op, seq, ver, checkedReply(result));
         return;
       }
       channel.flags |= CHANNEL_FLAG.BUSY;
       result
         .then((answer) => {
           if (channel.state !== CHANNEL_STATE.READY) return;
-          this.#writer.packet(channel, op, seq, ver, replyBody(answer));
+          this.#writer.packet(channel, op, seq, ver, checkedReply(answer));
           this.resume(channel);
         })
-        .catch((error: unknown) => this.#listenerFailed(channel, error));
+        // Also for what the answer itself sets off: an unhandled rejection would cost the bucket.
+        .catch((error) => this.#listenerFailed(channel, error));
     } catch (error) {
       this.#listenerFailed(channel, error);
     }
@@ -364,16 +378,16 @@ export class PacketHandler {
   }
 }
 
-/** What a listener answered, as a body. Listeners may be plain JavaScript: anything else would leave as an empty frame. */
-function replyBody(answer: unknown): string | Uint8Array | undefined {
-  if (answer === undefined || answer === null) return undefined;
-  if (typeof answer === 'string' || answer instanceof Uint8Array) return answer;
-  throw new TypeError(`a message listener answers with nothing, a string or a Uint8Array: type=${typeof answer}`);
-}
-
 /** Body bytes that really are there: a length of 0 to 15 means an empty body. */
 function bodyBytesIn(bytes: Uint8Array, header: PacketHeader): number {
   return Math.max(0, Math.min(header.bodyBytes, bytes.length - header.bodyOffset));
+}
+
+/** What a listener returned, as a body. An application written in JavaScript may return anything: wire bytes may not. */
+function checkedReply(reply: unknown): string | Uint8Array | undefined {
+  if (reply === undefined || reply === null) return undefined;
+  if (typeof reply === 'string' || reply instanceof Uint8Array) return reply;
+  throw new TypeError(`a listener answers with nothing, a string or a Uint8Array: type=${typeof reply}`);
 }
 
 function isRoomList(value: unknown, maxCount: number): value is string[] {

@@ -124,6 +124,14 @@ export class RoomShards {
     }
   }
 
+  /** Answers of the sequencer were lost: forget every room and request. All members have left before. */
+  reset(): void {
+    for (const shard of this.#byRoom.values()) shard.discard();
+    this.#byRoom.clear();
+    this.#byNo.clear();
+    this.#pending.clear();
+  }
+
   /** One member more or less; the shared count follows at once. */
   memberJoined(shard: RoomShard): void {
     shard.memberCount += 1;
@@ -139,6 +147,8 @@ export class RoomShards {
   #closeIfEmpty(shard: RoomShard): void {
     if (shard.memberCount > 0 || shard.requestCount > 0) return;
     shard.discard();
+    // One that a reset has forgotten: its number may be another room's by now.
+    if (this.#byRoom.get(shard.room) !== shard) return;
     this.#byRoom.delete(shard.room);
     if (!shard.active) return;
     this.#byNo.delete(shard.roomNo);

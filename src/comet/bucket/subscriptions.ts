@@ -149,7 +149,8 @@ export function roomsOf(channel: Channel): RoomShard[] {
   return shards;
 }
 
-function groupsOf(channel: Channel): FanoutGroup[] {
+/** Everything a channel is subscribed to: its rooms and its watch set. */
+export function groupsOf(channel: Channel): FanoutGroup[] {
   const groups: FanoutGroup[] = roomsOf(channel);
   if (channel.watch !== undefined) groups.push(channel.watch);
   return groups;

@@ -17,11 +17,11 @@ async function start(apiToken?: string): Promise<ApiHarness> {
 }
 
 describe('an API token', () => {
-  it('is asked for by every route but health, readiness and pages', async () => {
+  it('is asked for by every route but health, readiness, where to connect, and pages', async () => {
     const api = await start('s3cret');
     for (const { method, path } of ROUTES) {
       const answer = await api.request(method, path);
-      const isOpen = path === '/health' || path === '/ready';
+      const isOpen = ['/health', '/ready', '/goim/nodes/weighted'].includes(path);
       expect([path, answer.status]).toEqual([path, isOpen ? 200 : 401]);
       if (isOpen) continue;
       expect(answer.headers['www-authenticate']).toBe('Bearer realm="halley"');
@@ -48,6 +48,14 @@ describe('an API token', () => {
     expect(answer.status).toBe(status);
     expect(answer.text).not.toContain('s3cret');
     expect(api.pusher.commands.length).toBe(status === 200 ? 1 : 0);
+  });
+
+  it('may hold characters beyond ASCII, as UTF-8', async () => {
+    const api = await start('geheimnisträger');
+    const authorization = Buffer.from('Bearer geheimnisträger').toString('latin1');
+    // As bytes: before a text node's client would encode the header once more.
+    const answer = await api.post('/goim/push/keys?keys=a', Buffer.from('x'), { Authorization: authorization });
+    expect(answer.status).toBe(200);
   });
 
   it('replaces the Origin rule: who has it may push from any page', async () => {

@@ -1,35 +1,35 @@
 /**
- * exchange: one request and its reply on a uWebSockets.js response. Every call into uWS for a request is here.
+ * exchange: one request and its reply on node:http. Every call on request and response is here.
  *
- * Threads: the thread of the app.
- * Guarantees: `onAborted` is the first thing done with the response, and after it nothing touches the response again. No
- * exception leaves a callback into C++: it becomes status 500 and goes to `onDefect`. Exactly one of sent and aborted happens;
- * `onEnd` is called once then.
- * Layout of a body: chunks are copied as they come (uWS detaches its buffer on return) and joined at the end. Nothing is
- * reserved from Content-Length, so a client that announces much and sends little costs what it has sent.
- *
- * uWS's own limits, not ours (measured on its Node 20 binary):
- * - A request line that arrives in more than one read is answered 505. One longer than a TCP segment (about 1,400 bytes, some
- *   60 keys) may fail on a real network: `/halley/push/batch` carries long lists in its body.
- * - A header block that arrives in several reads may have 4 KiB, else 431. HTTP/1.0: 505. A Content-Length that is no number:
- *   400. All with `Connection: close`. More than 98 headers, or none called Host: no answer at all.
- * - An idle or trickling request is aborted after about 10 s. `Expect: 100-continue` is answered.
- * - A request pipelined in the same segment behind one whose handler answers later aborts the connection. In a later segment
- *   it waits, since the socket is paused; the price is that the end of such a client is noticed only when its reply is due.
+ * Threads: the thread of the server.
+ * Guarantees: exactly one of sent and aborted happens; `onEnd` is called once then, and nothing touches the response again. No
+ * exception leaves a callback: it becomes status 500 and goes to `onDefect`. A reply goes out in one write, or two where its
+ * body is bytes.
+ * Layout of a body: node's parser hands out copies, one per read, which are joined at the end where there are several. Nothing
+ * is reserved from Content-Length, so a client that announces much and sends little costs what it has sent.
+ * Bound: of a body that nobody reads (a refused request), 1 MiB is discarded for the connection's sake; beyond that the
+ * reply says `Connection: close`.
  */
-import type { HttpResponse } from 'uWebSockets.js';
-import { API_CODE, errorReply, type Reply, STATUS_LINES } from './reply.js';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Lane, Turn } from './lane.js';
+import { API_CODE, errorReply, headerLines, isBodiless, REASON_PHRASES, type Reply } from './reply.js';
 
-/** One object for all exchanges of a server. Neither may throw. */
+/** One object for all exchanges of a server. */
 export interface ExchangeHooks {
-  /** A defect of ours; the client gets status 500. `where` is method and path. */
+  /** The request's turn has come: answer it, now or later. May throw: status 500. */
+  readonly onBegin: (exchange: Exchange) => void;
+  /** A defect of ours; the client gets status 500. `where` is method and path. Must not throw. */
   readonly onDefect: (error: unknown, where: string) => void;
-  /** The reply is written, or the client is gone. */
+  /** The reply is written, or the client is gone. Must not throw. */
   readonly onEnd: (aborted: boolean) => void;
 }
 
-/** So much beyond the limit is read and thrown away, so that the client is still listening when the 413 is written. */
+/** So much of an unwanted body is read and thrown away, so that the client is still listening when the reply comes. */
 const DISCARD_BYTES = 1024 * 1024;
+
+/** Content-Length of a chunked body. */
+const UNKNOWN_BYTES = -1;
+const NO_BODY = new Uint8Array(0);
 
 const INTERNAL_REPLY = errorReply(500, API_CODE.SERVER_ERROR, 'the server failed to handle the request');
 
@@ -37,111 +37,179 @@ function tooLargeReply(limitBytes: number): Reply {
   return errorReply(413, API_CODE.TOO_LARGE, `the body is above the limit: limitBytes=${limitBytes}`);
 }
 
-export class Exchange {
-  readonly #res: HttpResponse;
+/** What the client says it sends. The parser has refused everything but a decimal number, and both headers together. */
+function announcedBytes({ headers }: IncomingMessage): number {
+  if (headers['transfer-encoding'] !== undefined) return UNKNOWN_BYTES;
+  const length = headers['content-length'];
+  return length === undefined ? 0 : Number(length);
+}
+
+export class Exchange implements Turn {
+  readonly request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #lane: Lane;
   readonly #hooks: ExchangeHooks;
-  #where = '';
-  #withoutBody = false;
+  readonly #announcedBytes: number;
+  readonly #expectsContinue: boolean;
+  #readBytes = 0;
   #ended = false;
-  #held = false;
 
-  constructor(res: HttpResponse, hooks: ExchangeHooks) {
-    // First, before anything that could throw: a response without it terminates the process.
-    res.onAborted(() => this.#end(true));
-    this.#res = res;
+  /** @param expectsContinue the client waits for status 100 before it sends the body */
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    lane: Lane,
+    hooks: ExchangeHooks,
+    expectsContinue: boolean,
+  ) {
+    this.request = request;
+    this.#response = response;
+    this.#lane = lane;
     this.#hooks = hooks;
+    this.#announcedBytes = announcedBytes(request);
+    this.#expectsContinue = expectsContinue;
   }
 
-  /** Say what was asked. HEAD gets the headers and the length of the reply, not its bytes. */
-  identify(method: string, path: string): void {
-    this.#where = `${method} ${path}`;
-    this.#withoutBody = method === 'HEAD';
-  }
-
-  /** Run `work`; a throw becomes status 500. */
-  guard(work: () => void): void {
+  /** Turn. */
+  begin(): void {
     try {
-      work();
+      this.#hooks.onBegin(this);
     } catch (error) {
       this.fail(error);
     }
   }
 
-  /** Report a defect and answer 500 if nothing was answered yet; where even that fails, close the connection. */
+  /** Turn. */
+  abort(): void {
+    this.#end(true);
+  }
+
+  /** Turn. */
+  isReceived(): boolean {
+    return this.request.complete;
+  }
+
+  /** Turn. */
+  afterAnswer(then: () => void): void {
+    if (this.#response.writableFinished) then();
+    else this.#response.once('finish', then);
+  }
+
+  /** Report a defect and answer 500 if nothing was answered yet; where even that fails, end the connection. */
   fail(error: unknown): void {
-    this.#hooks.onDefect(error, this.#where);
+    const { method, url, socket } = this.request;
+    const where = `${method} ${url?.split('?', 1)[0]}`;
+    this.#hooks.onDefect(error, where);
     try {
       this.send(INTERNAL_REPLY);
     } catch (sendError) {
-      this.#hooks.onDefect(sendError, this.#where);
-      // Ends the exchange through onAborted.
-      if (!this.#ended) this.#res.close();
+      this.#hooks.onDefect(sendError, where);
+      // Ends the exchange through the lane.
+      socket.destroy();
     }
   }
 
   /**
-   * Read the whole body, then call `done` once; a body above the limit is answered here, an aborted one is forgotten.
-   * @param announcedBytes of Content-Length, 0 where the client sent none
-   * @param done gets bytes that nobody else holds
+   * Read the whole body, then call `done` once; a body above the limit is answered here, at once where the client announced
+   * it, and an aborted one is forgotten.
+   * @param done gets bytes that nobody else holds; may throw: status 500
    */
-  readBody(announcedBytes: number, limitBytes: number, done: (body: Uint8Array) => void): void {
-    if (announcedBytes > limitBytes + DISCARD_BYTES) {
-      this.send(tooLargeReply(limitBytes), true);
+  readBody(limitBytes: number, done: (body: Uint8Array) => void): void {
+    if (this.#announcedBytes > limitBytes) {
+      this.send(tooLargeReply(limitBytes));
       return;
     }
-    let chunks: Uint8Array[] = [];
-    let sizeBytes = 0;
-    this.#res.onData((chunk, isLast) =>
-      this.guard(() => {
-        if (this.#ended) return;
-        sizeBytes += chunk.byteLength;
-        if (sizeBytes > limitBytes) {
-          chunks = [];
-          if (isLast) this.send(tooLargeReply(limitBytes));
-          else if (sizeBytes > limitBytes + DISCARD_BYTES) this.send(tooLargeReply(limitBytes), true);
-          return;
-        }
-        if (chunk.byteLength > 0) chunks.push(new Uint8Array(chunk.slice(0)));
-        if (isLast) done(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, sizeBytes));
-      }),
-    );
+    if (this.#announcedBytes === 0) {
+      done(NO_BODY);
+      return;
+    }
+    if (this.#expectsContinue) this.#response.writeContinue();
+    const chunks: Buffer[] = [];
+    const finish = () => {
+      if (this.#ended) return;
+      try {
+        done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, this.#readBytes));
+      } catch (error) {
+        this.fail(error);
+      }
+    };
+    this.request.on('data', (chunk: Buffer) => {
+      if (this.#ended) return;
+      this.#readBytes += chunk.length;
+      if (this.#readBytes > limitBytes) {
+        this.answer(tooLargeReply(limitBytes));
+        return;
+      }
+      chunks.push(chunk);
+      // All that was announced is here: 'end' would come some ticks later.
+      if (this.#readBytes === this.#announcedBytes) finish();
+    });
+    if (this.#announcedBytes === UNKNOWN_BYTES) this.request.on('end', finish);
   }
 
-  /** The reply will come later: read no further request from this socket until then. */
+  /** The reply will come later. */
   hold(): void {
-    if (this.#ended || this.#held) return;
-    this.#held = true;
-    this.#res.pause();
+    if (!this.#ended) this.#lane.hold();
+  }
+
+  /** `send` from a callback of its own, where nobody would catch what it throws. */
+  answer(reply: Reply): void {
+    try {
+      this.send(reply);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /**
-   * Write the reply in one go. Does nothing when the client is gone or was answered.
-   * @param closeConnection for replies with a body, to anything but HEAD
+   * Write the reply. Does nothing when the client is gone or was answered.
+   * @param closeConnection the last reply of this connection
+   * @throws where the reply itself is broken (a header with a line feed)
    */
   send(reply: Reply, closeConnection = false): void {
     if (this.#ended) return;
-    const res = this.#res;
-    res.cork(() => {
-      if (this.#held) res.resume();
-      res.writeStatus(STATUS_LINES[reply.status] ?? String(reply.status));
-      if (reply.contentType !== '') res.writeHeader('Content-Type', reply.contentType);
-      res.writeHeader('X-Content-Type-Options', 'nosniff');
-      for (const [name, value] of reply.headers ?? []) res.writeHeader(name, value);
-      if (reply.status === 204 || reply.status === 304) res.endWithoutBody();
-      else if (this.#withoutBody) {
-        // endWithoutBody(length) would wait for the bytes and close the connection, and any first argument, undefined too,
-        // makes uWS write a length. Without arguments it writes none, and ours stands alone.
-        const bytes = typeof reply.body === 'string' ? Buffer.byteLength(reply.body) : reply.body.byteLength;
-        res.writeHeader('Content-Length', String(bytes));
-        res.endWithoutBody();
-      } else res.end(reply.body, closeConnection);
-    });
+    const isTooMuch = this.#unreadBytes() > DISCARD_BYTES;
+    const closes = closeConnection || isTooMuch;
+    const lines = headerLines(reply);
+    const response = this.#response;
+    response.writeHead(
+      reply.status,
+      REASON_PHRASES[reply.status] ?? '',
+      (closes ? [...lines, 'Connection', 'close'] : lines) as string[],
+    );
+    if (closes) this.#lane.stop();
+    if (this.request.method === 'HEAD' || isBodiless(reply.status)) response.end();
+    else if (isTooMuch) this.#sendAndLinger(reply.body);
+    else response.end(reply.body);
     this.#end(false);
+  }
+
+  /** What is still to come of the body, as far as is known. */
+  #unreadBytes(): number {
+    if (this.#announcedBytes !== UNKNOWN_BYTES) return this.#announcedBytes - this.#readBytes;
+    return this.request.complete ? 0 : Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * End our side and go on reading for a while: to close with bytes unread makes the kernel reset the connection, and a client
+   * that is still sending might never see why. Who sends nothing more and stays is ended by the request timeout.
+   */
+  #sendAndLinger(body: string | Uint8Array): void {
+    const { request } = this;
+    const { socket } = request;
+    let discardedBytes = 0;
+    this.#response.write(body, () => socket.end());
+    request.on('data', (chunk: Buffer) => {
+      discardedBytes += chunk.length;
+      if (discardedBytes > DISCARD_BYTES) socket.destroy();
+    });
+    request.on('end', () => socket.destroySoon());
   }
 
   #end(aborted: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#hooks.onEnd(aborted);
+    this.#lane.done(this, !aborted);
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { PushTarget } from '../../push/index.js';
 import { Binder } from './binder.js';
-import { API_CODE, JSON_TYPE, OK_REPLY, pushReply, type Reply } from './reply.js';
+import { API_CODE, fixedReply, JSON_TYPE, OK_REPLY, pushReply, type Reply } from './reply.js';
 import type { ApiRequest, ApiServices } from './route.js';
 
 /** goim's room id: what its HTTP API can address. */
@@ -15,11 +15,7 @@ export function roomId(type: string, room: string): string {
 }
 
 /** goim's answer to push/keys without keys: status 200 and no text. */
-const NO_KEYS_REPLY: Reply = {
-  status: 200,
-  contentType: JSON_TYPE,
-  body: JSON.stringify({ code: API_CODE.BAD_REQUEST, message: '' }),
-};
+const NO_KEYS_REPLY = fixedReply(200, JSON_TYPE, JSON.stringify({ code: API_CODE.BAD_REQUEST, message: '' }));
 
 function push(services: ApiServices, request: ApiRequest, target: PushTarget, op: number): Reply {
   return pushReply(services.pusher.push({ target, op, body: request.body }));

@@ -1,18 +1,20 @@
 /**
- * http-api: the API's server. Finds the row of the route table, checks access, reads the body, calls the handler, writes
+ * http-api: the API itself. Finds the row of the route table, checks access, has the body read, calls the handler, hands on
  * what it answered.
  *
- * Threads: control thread. One uWS app with one handler for everything; the table is ours, since gin's 404s, redirects and
+ * Threads: control thread. One server with one handler for everything; the table is ours, since gin's 404s, redirects and
  * methods are part of goim's interface.
  * Guarantees: requests of one connection are handled in their order. A handler that answers later gets `handlerDeadlineMs`,
  * then the client gets 504. `close()` ends every connection at once: call it after the sources of pushes have stopped.
- * Hot path: `#onRequest` for `/goim/push/*`; those handlers answer in the call.
+ * Hot path: `#onBegin` for `/goim/push/*`; those handlers answer in the call. 17 us of CPU per push on a kept connection, of
+ * which node:http alone takes 14 (`bench/logic/http-api.bench.ts`). Where that is too much, `/halley/push/batch` shares it.
  */
-import uWS, { type HttpRequest, type HttpResponse, type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
+import type { IncomingMessage } from 'node:http';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
-import { type MaybePromise, probePort } from '../../push/index.js';
+import type { MaybePromise } from '../../push/index.js';
 import { AccessGuard } from './access-guard.js';
-import { Exchange, type ExchangeHooks } from './exchange.js';
+import type { Exchange } from './exchange.js';
+import { HttpServer, type HttpTimeouts, type ServerHooks } from './http-server.js';
 import { Query } from './query.js';
 import { API_CODE, errorReply, type Reply } from './reply.js';
 import { type ApiRequest, type ApiServices, type Route, RouteTable } from './route.js';
@@ -34,6 +36,8 @@ export interface HttpApiDeps extends Omit<ApiServices, 'batchMaxCount' | 'messag
   readonly pageConnectSources?: string;
   /** How long a handler may take. Default 10,000. */
   readonly handlerDeadlineMs?: number;
+  /** How long a client may take. Defaults stand at `HttpTimeouts`. */
+  readonly timeouts?: Partial<HttpTimeouts>;
   /** A defect of ours: `where` is method and path. The client got status 500. */
   readonly onDefect: (error: unknown, where: string) => void;
 }
@@ -49,24 +53,24 @@ export interface HttpGauges {
 const DEFAULT_BODY_MAX_BYTES = 1024 * 1024;
 const DEFAULT_BATCH_MAX_COUNT = 1000;
 const DEFAULT_DEADLINE_MS = 10_000;
-/** Named in errors about the port. */
-const PORT_OPTION = 'http-port';
-
-/** uSockets' LIBUS_LISTEN_EXCLUSIVE_PORT: no SO_REUSEPORT. */
-const EXCLUSIVE_PORT = 1;
-
-/** uWS takes host, port and options together; its typings know only two of the three. */
-interface ExclusiveListener {
-  listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): void;
-}
+const DEFAULT_TIMEOUTS: HttpTimeouts = { headersMs: 10_000, requestMs: 30_000, keepAliveMs: 75_000, stallMs: 60_000 };
+const BEYOND_ASCII = /[\x80-\xff]/;
+const NO_BODY = new Uint8Array(0);
 
 function isPromise(answer: MaybePromise<Reply>): answer is Promise<Reply> {
   return answer instanceof Promise;
 }
 
-/** Decimal Content-Length; 0 where there is none. uWS has refused anything that is no number. */
-function announcedBytes(header: string): number {
-  return header === '' ? 0 : Number(header);
+/** The text behind the bytes of a header, which node:http reads as latin1. */
+function utf8Of(text: string): string {
+  return BEYOND_ASCII.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : text;
+}
+
+/** The target without scheme and host, which a client that takes us for a proxy sends along. */
+function originForm(target: string): string {
+  if (!target.startsWith('http://') && !target.startsWith('https://')) return target;
+  const pathAt = target.indexOf('/', target.indexOf('//') + 2);
+  return pathAt < 0 ? '/' : target.slice(pathAt);
 }
 
 function mediaTypeOf(contentType: string): string {
@@ -81,7 +85,13 @@ export class HttpApi {
   readonly #deadlineMs: number;
   readonly #routes = new RouteTable(ROUTES);
   readonly #pages: StaticPages;
-  readonly #hooks: ExchangeHooks = {
+  readonly #timeouts: HttpTimeouts;
+  readonly #hooks: ServerHooks = {
+    onArrive: () => {
+      this.#requestCount++;
+      this.#inFlightCount++;
+    },
+    onBegin: (exchange) => this.#onBegin(exchange),
     onDefect: (error, where) => this.#onDefect(error, where),
     onEnd: (aborted) => {
       this.#inFlightCount--;
@@ -90,7 +100,7 @@ export class HttpApi {
   };
   readonly #discards = new DiscardCounter();
   #guard: AccessGuard;
-  #app: TemplatedApp | undefined;
+  #server: HttpServer | undefined;
   #inFlightCount = 0;
   #requestCount = 0;
   #abortedCount = 0;
@@ -107,6 +117,8 @@ export class HttpApi {
     };
     this.#bodyMaxBytes = bodyMaxBytes;
     this.#deadlineMs = deps.handlerDeadlineMs ?? DEFAULT_DEADLINE_MS;
+    const stallMs = Math.max(DEFAULT_TIMEOUTS.stallMs, 2 * this.#deadlineMs);
+    this.#timeouts = { ...DEFAULT_TIMEOUTS, stallMs, ...deps.timeouts };
     this.#pages = new StaticPages(deps.pages ?? new Map(), deps.pageConnectSources ?? DEFAULT_CONNECT_SOURCES);
     this.#guard = new AccessGuard(deps.apiToken, '');
   }
@@ -114,40 +126,27 @@ export class HttpApi {
   /**
    * @param port 0: a free one
    * @returns the real port
-   * @throws HalleyError of `probePort`, or ALREADY_LISTENING
+   * @throws HalleyError of `HttpServer.listen`, or ALREADY_LISTENING
    */
   async listen(host: string, port: number): Promise<number> {
-    if (this.#app !== undefined) throw new HalleyError('ALREADY_LISTENING', 'this API listens already', { host, port });
-    const app = uWS.App();
-    this.#app = app;
+    if (this.#server !== undefined)
+      throw new HalleyError('ALREADY_LISTENING', 'this API listens already', { host, port });
     this.#guard = new AccessGuard(this.#deps.apiToken, host);
-    app.any('/*', (res, req) => this.#onRequest(res, req));
+    const server = new HttpServer(this.#timeouts, this.#hooks);
+    this.#server = server;
     try {
-      const realPort = await probePort(host, port, PORT_OPTION);
-      if (this.#app !== app)
-        throw new HalleyError('CLOSED', 'the API was closed while it began to listen', { host, port });
-      // Exclusive: between the probe and here nobody can have slipped in to share the port.
-      let listens = false;
-      (app as unknown as ExclusiveListener).listen(host, realPort, EXCLUSIVE_PORT, (socket) => {
-        listens = socket !== false;
-      });
-      if (listens) return realPort;
-      throw new HalleyError('PORT_TAKEN', 'another process listens here, choose another port', {
-        option: PORT_OPTION,
-        host,
-        port: realPort,
-      });
+      return await server.listen(host, port);
     } catch (error) {
-      this.close();
+      if (this.#server === server) this.#server = undefined;
       throw error;
     }
   }
 
   /** Stop listening and end every connection, answered or not. May be called again. */
   close(): void {
-    const app = this.#app;
-    this.#app = undefined;
-    app?.close();
+    const server = this.#server;
+    this.#server = undefined;
+    server?.close();
   }
 
   gauges(): HttpGauges {
@@ -159,56 +158,45 @@ export class HttpApi {
     };
   }
 
-  #onRequest(res: HttpResponse, req: HttpRequest): void {
-    const exchange = new Exchange(res, this.#hooks);
-    this.#requestCount++;
-    this.#inFlightCount++;
-    exchange.guard(() => {
-      const method = req.getCaseSensitiveMethod();
-      const path = req.getUrl();
-      exchange.identify(method, path);
-      this.#route(exchange, req, method, path);
-    });
-  }
-
-  /** `req` is valid inside this call only: everything a later step needs is read here. */
-  #route(exchange: Exchange, req: HttpRequest, method: string, path: string): void {
+  #onBegin(exchange: Exchange): void {
+    const { request } = exchange;
+    const method = request.method as string;
+    const target = originForm(request.url as string);
+    const queryAt = target.indexOf('?');
+    const path = queryAt < 0 ? target : target.slice(0, queryAt);
+    const rawQuery = queryAt < 0 ? '' : target.slice(queryAt + 1);
     if (method === 'GET' || method === 'HEAD') {
-      const page = this.#pages.find(path, req.getHeader('if-none-match'));
+      const page = this.#pages.find(path, request.headers['if-none-match'] ?? '');
       if (page !== undefined) {
         exchange.send(page);
         return;
       }
     }
-    // Undefined where the URL has no `?`, whatever the typings say.
-    const rawQuery = (req.getQuery() as string | undefined) ?? '';
     const found = this.#routes.find(method, path, rawQuery);
     if ('reply' in found) {
       exchange.send(found.reply);
       return;
     }
     const { route } = found;
-    const refusal = route.access === 'open' ? undefined : this.#refusal(route, req);
+    const refusal = route.access === 'open' ? undefined : this.#refusal(route, request);
     if (refusal !== undefined) {
       exchange.send(refusal);
       return;
     }
     const query = new Query(rawQuery);
-    const mediaType = mediaTypeOf(req.getHeader('content-type'));
+    const mediaType = mediaTypeOf(request.headers['content-type'] ?? '');
     if (route.method === 'GET') {
-      this.#handle(exchange, route, { query, mediaType, body: new Uint8Array(0) });
+      this.#handle(exchange, route, { query, mediaType, body: NO_BODY });
       return;
     }
-    exchange.readBody(announcedBytes(req.getHeader('content-length')), this.#bodyMaxBytes, (body) =>
-      this.#handle(exchange, route, { query, mediaType, body }),
-    );
+    exchange.readBody(this.#bodyMaxBytes, (body) => this.#handle(exchange, route, { query, mediaType, body }));
   }
 
-  #refusal(route: Route, req: HttpRequest): Reply | undefined {
+  #refusal(route: Route, { headers }: IncomingMessage): Reply | undefined {
     return this.#guard.refusal(route.method !== 'GET', {
-      authorization: req.getHeader('authorization'),
-      origin: req.getHeader('origin'),
-      host: req.getHeader('host'),
+      authorization: utf8Of(headers.authorization ?? ''),
+      origin: headers.origin ?? '',
+      host: headers.host ?? '',
     });
   }
 
@@ -220,15 +208,12 @@ export class HttpApi {
     }
     exchange.hold();
     const message = `the node did not finish in time: deadlineMs=${this.#deadlineMs}`;
-    const deadline = setTimeout(
-      () => exchange.guard(() => exchange.send(errorReply(504, API_CODE.TIMEOUT, message))),
-      this.#deadlineMs,
-    );
+    const deadline = setTimeout(() => exchange.answer(errorReply(504, API_CODE.TIMEOUT, message)), this.#deadlineMs);
     // A closed server must not keep the process for the deadlines of requests that nobody waits for.
     deadline.unref();
     answer
       .then(
-        (reply) => exchange.guard(() => exchange.send(reply)),
+        (reply) => exchange.answer(reply),
         (error: unknown) => exchange.fail(error),
       )
       .finally(() => clearTimeout(deadline));
@@ -239,7 +224,7 @@ export class HttpApi {
     try {
       this.#deps.onDefect(error, where);
     } catch (thrown) {
-      // This runs inside uWS callbacks, which nothing may leave.
+      // This runs inside callbacks of the server, where it would end the process.
       this.#discards.ignore(thrown, 'onDefect threw');
     }
   }

@@ -13,6 +13,8 @@ export interface Reply {
   readonly contentType: string;
   readonly body: string | Uint8Array;
   readonly headers?: readonly (readonly [name: string, value: string])[];
+  /** `headerLines` of a reply that never changes, made once. */
+  readonly lines?: readonly string[];
 }
 
 /** Codes of the envelope: goim's three, and the negative HTTP status for what goim does not know. Fixed for ever. */
@@ -22,8 +24,10 @@ export const API_CODE = {
   UNAUTHORIZED: -401,
   FORBIDDEN: -403,
   METHOD_NOT_ALLOWED: -405,
+  REQUEST_TIMEOUT: -408,
   TOO_LARGE: -413,
   UNSUPPORTED_TYPE: -415,
+  HEADERS_TOO_LARGE: -431,
   SERVER_ERROR: -500,
   UNAVAILABLE: -503,
   TIMEOUT: -504,
@@ -33,27 +37,53 @@ export type ApiCode = (typeof API_CODE)[keyof typeof API_CODE];
 export const JSON_TYPE = 'application/json; charset=utf-8';
 export const TEXT_TYPE = 'text/plain; charset=utf-8';
 
-/** Reason phrases of the statuses in use. */
-export const STATUS_LINES: Readonly<Record<number, string>> = {
-  200: '200 OK',
-  204: '204 No Content',
-  301: '301 Moved Permanently',
-  304: '304 Not Modified',
-  307: '307 Temporary Redirect',
-  400: '400 Bad Request',
-  401: '401 Unauthorized',
-  403: '403 Forbidden',
-  404: '404 Not Found',
-  405: '405 Method Not Allowed',
-  413: '413 Content Too Large',
-  415: '415 Unsupported Media Type',
-  500: '500 Internal Server Error',
-  503: '503 Service Unavailable',
-  504: '504 Gateway Timeout',
+/** Reason phrases of the statuses in use, as RFC 9110 has them (node:http's own are older in places). */
+export const REASON_PHRASES: Readonly<Record<number, string>> = {
+  200: 'OK',
+  204: 'No Content',
+  301: 'Moved Permanently',
+  304: 'Not Modified',
+  307: 'Temporary Redirect',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
 };
 
+/** Whether a status has no body by its nature, and so no Content-Length either. */
+export function isBodiless(status: number): boolean {
+  return status === 204 || status === 304;
+}
+
+/** All headers of a reply but those of the connection, as `writeHead` takes them: name, value, name, value. */
+export function headerLines(reply: Reply): readonly string[] {
+  if (reply.lines !== undefined) return reply.lines;
+  const lines = ['X-Content-Type-Options', 'nosniff'];
+  if (reply.contentType !== '') lines.push('Content-Type', reply.contentType);
+  if (!isBodiless(reply.status)) {
+    const { body } = reply;
+    lines.push('Content-Length', String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength));
+  }
+  for (const [name, value] of reply.headers ?? []) lines.push(name, value);
+  return lines;
+}
+
+/** A reply that never changes: its headers are made once. */
+export function fixedReply(status: number, contentType: string, body: string): Reply {
+  const reply: Reply = { status, contentType, body };
+  return { ...reply, lines: headerLines(reply) };
+}
+
 /** The answer to a push that was accepted. One object: a push route allocates nothing for it. */
-export const OK_REPLY: Reply = { status: 200, contentType: JSON_TYPE, body: '{"code":0,"message":""}' };
+export const OK_REPLY: Reply = fixedReply(200, JSON_TYPE, '{"code":0,"message":""}');
 
 /** `data` must be JSON values; undefined leaves it out. */
 export function dataReply(data: unknown): Reply {
@@ -75,7 +105,7 @@ export function bindingReply(message: string): Reply {
 }
 
 /** gin's answer to an unknown path or a wrong method. */
-export const NOT_FOUND_REPLY: Reply = { status: 404, contentType: 'text/plain', body: '404 page not found' };
+export const NOT_FOUND_REPLY: Reply = fixedReply(404, 'text/plain', '404 page not found');
 
 /** Code and message per outcome of a push, for a reply or one row of a batch. */
 export function pushResult(outcome: PushOutcome): { readonly code: ApiCode; readonly message: string } {

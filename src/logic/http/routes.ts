@@ -51,7 +51,15 @@ export const ROUTES: readonly Route[] = [
   ),
   route('GET', '/goim/online/room', 'query `type`, `rooms` repeated', 'members per room: `{room: count}`', onlineRoom),
   route('GET', '/goim/online/total', '', 'channels and distinct addresses: `{conn_count, ip_count}`', onlineTotal),
-  route('GET', '/goim/nodes/weighted', 'query `platform`', 'where to connect, and how to keep alive', nodesWeighted),
+  // Clients ask this before they have anything to prove: it tells where they may connect, and nothing else.
+  route(
+    'GET',
+    '/goim/nodes/weighted',
+    'query `platform`',
+    'where to connect, and how to keep alive',
+    nodesWeighted,
+    'open',
+  ),
   route('GET', '/goim/nodes/instances', '', 'the nodes as discovery knows them', nodesInstances),
   route(
     'POST',

@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest';
+import type { RunResult } from './measure.js';
+import { parseOptions, SERVER_NAMES } from './options.js';
+import { cpuBetween, readCpu, readRssBytes } from './proc.js';
+import { failuresOf, median } from './report.js';
+
+const CLEAN: RunResult = {
+  server: 'halley',
+  run: 1,
+  readyCount: 10,
+  failedCount: 0,
+  closedCount: 0,
+  connectMs: 1,
+  connectCpuUs: 1,
+  baseRssMb: 1,
+  rssPerConnectionKb: 1,
+  cpu: undefined,
+  nsPerMessage: 1,
+  delivery: {
+    offeredCount: 2,
+    acceptedCount: 2,
+    refusedCount: 0,
+    expectedCount: 20,
+    deliveredCount: 20,
+    lostCount: 0,
+    duplicateCount: 0,
+    backwardCount: 0,
+    minPerConnection: 2,
+    maxPerConnection: 2,
+    frameCount: 20,
+    readCount: 20,
+    readBytes: 2000,
+    segmentCount: 20,
+    deliveredPerSec: 1,
+    p50Ms: 1,
+    p99Ms: 1,
+    p999Ms: 1,
+    maxMs: 1,
+    publisherLateMs: 0,
+    windowMs: 1,
+    clientCores: 0,
+  },
+};
+
+describe('parseOptions', () => {
+  it('makes one case per rate of a scenario', () => {
+    const options = parseOptions(['--scenario', 'room', '--rate', '1,2', '--members', '30', '--only', 'ws']);
+    expect(options?.cases.map(({ ratePerSec, members }) => [ratePerSec, members])).toEqual([
+      [1, 30],
+      [2, 30],
+    ]);
+    expect(options?.servers).toEqual(['ws']);
+    expect(parseOptions([])?.servers).toEqual(SERVER_NAMES);
+    expect(parseOptions(['--rate', '7', '--scenario', 'idle'])?.cases[0]?.ratePerSec).toBe(0);
+  });
+
+  it('refuses what it does not know, naming what there is', () => {
+    expect(() => parseOptions(['--only', 'socketio'])).toThrow(/"socketio" is none of halley, uws/);
+    expect(() => parseOptions(['--members', 'many'])).toThrow(/--members must be a number/);
+    expect(() => parseOptions(['--speed', '1'])).toThrow(/--speed/);
+  });
+
+  it('measures a target alone, or beside the servers that are named', () => {
+    expect(parseOptions(['--target', 'ws://10.0.0.1:3102/sub'])).toMatchObject({
+      servers: ['target'],
+      target: { host: '10.0.0.1', port: 3102, path: '/sub', httpHost: '10.0.0.1', httpPort: 3111 },
+    });
+    expect(parseOptions(['--target', 'ws://10.0.0.1:3102/sub', '--only', 'uws'])?.servers).toEqual(['uws', 'target']);
+  });
+});
+
+describe('failuresOf', () => {
+  it('finds nothing wrong with a clean run', () => {
+    expect(failuresOf(CLEAN)).toEqual([]);
+  });
+
+  it('names loss, duplicates, disorder and lost connections', () => {
+    const { delivery } = CLEAN;
+    const bad = { ...delivery!, lostCount: 1, duplicateCount: 2, backwardCount: 3 };
+    expect(failuresOf({ ...CLEAN, closedCount: 4, failedCount: 5, delivery: bad })).toEqual([
+      'halley, run 1: 5 connections failed, 10 were ready',
+      'halley, run 1: 4 connections were closed',
+      'halley, run 1: 1 of 20 messages lost',
+      'halley, run 1: 2 duplicates',
+      'halley, run 1: 3 messages out of order',
+    ]);
+  });
+
+  it('takes silence for a failure: a run that expected nothing proves nothing', () => {
+    const silent = { ...CLEAN.delivery!, deliveredCount: 0, expectedCount: 0 };
+    expect(failuresOf({ ...CLEAN, delivery: silent })).toEqual(['halley, run 1: nothing was delivered']);
+  });
+});
+
+describe('median', () => {
+  it('is the middle of what is known', () => {
+    expect(median([5, undefined, 1, 3])).toBe(3);
+    expect(median([4, 2])).toBe(2);
+    expect(median([undefined])).toBeNaN();
+  });
+});
+
+describe('the kernel figures (Linux only, like the bench)', () => {
+  it("are this process's own", () => {
+    const before = readCpu(process.pid);
+    const untilMs = performance.now() + 60;
+    while (performance.now() < untilMs);
+    const after = readCpu(process.pid);
+    const spent = cpuBetween(process.pid, before!, after!);
+    expect(spent.userMs + spent.systemMs).toBeGreaterThan(0);
+    expect(spent.mainMs).toBeGreaterThan(0);
+    expect(readRssBytes(process.pid)).toBeGreaterThan(10_000_000);
+    expect(readCpu(2 ** 30)).toBeUndefined();
+  });
+});
