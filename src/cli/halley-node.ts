@@ -127,9 +127,6 @@ export class HalleyNode implements ReadinessProbe {
       onWaiting: (waitMs) =>
         this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s for the ids of an earlier run to pass`),
     });
-    mark.keepRenewing((error) =>
-      this.#log.error({ err: error }, 'the high-water mark could not be renewed; no ids are issued'),
-    );
     this.#closers.push(() => mark.close());
     // Without renewals ids, and with them all pushes, stop after id.mark_ahead_ms; /ready says so (ids_stopped).
     mark.keepRenewing((error) => this.#log.error({ err: error }, 'the high-water mark of ids could not be renewed'));

@@ -89,13 +89,14 @@ export class ControlRequests {
     this.#publishes.delete(request);
   }
 
-  /** Hand a push to the node's queue; resolves with its answer. */
+  /** Hand a push to the node's queue; resolves with its answer, rejects with CONTROL_RECORD_TOO_LARGE. */
   publish(command: PushCommand): Promise<PushOutcome> {
     this.#publishRequest += 1;
     const request = this.#publishRequest;
     return new Promise((resolve) => {
-      this.#publishes.set(request, resolve);
+      // First, since it throws (and so rejects) where the push is too large for the ring: nobody would ever answer it.
       this.#send(request, command.target, command.op, command.body);
+      this.#publishes.set(request, resolve);
     });
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Pacer, type PacerOptions } from './pacer.js';
 
-const DEFAULTS: PacerOptions = { dutyThreshold: 0.5, dutyTarget: 0.25, maxDelayMs: 60 };
+const OPTIONS: PacerOptions = { dutyThreshold: 0.5, dutyTarget: 0.25, maxDelayMs: 60 };
 
 interface Load {
   readonly messagesPerSec: number;
@@ -55,7 +55,7 @@ describe('a load that is a small part of the thread', () => {
     { messagesPerSec: 40, flushCostMs: 10 },
     { messagesPerSec: 400, flushCostMs: 1 },
   ])('of $messagesPerSec messages per second at $flushCostMs ms leaves message by message', (load) => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     const seen = simulate(pacer, load);
     expect(seen.meanBatch).toBe(1);
     expect([seen.longestDelayMs, pacer.pauseMs]).toEqual([0, 0]);
@@ -70,7 +70,7 @@ describe('a load above the threshold', () => {
     { messagesPerSec: 1_000, flushCostMs: 2 },
     { messagesPerSec: 1_000, flushCostMs: 15 },
   ])('of $messagesPerSec messages per second at $flushCostMs ms takes the target duty, in one short window', (load) => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     const seen = simulate(pacer, load);
     // Target 0.25: a pause of three times the cost. Rare messages may make it a little less.
     const windowMs = 3 * load.flushCostMs;
@@ -82,7 +82,7 @@ describe('a load above the threshold', () => {
   });
 
   it('never waits longer than the cap, whatever duty that means', () => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     const seen = simulate(pacer, { messagesPerSec: 1_000, flushCostMs: 50 });
     expect(pacer.pauseMs).toBe(60);
     expect(seen.longestDelayMs).toBeLessThanOrEqual(60 + 50 + 1);
@@ -90,7 +90,7 @@ describe('a load above the threshold', () => {
   });
 
   it('never waits at all with a cap of 0', () => {
-    const pacer = new Pacer({ ...DEFAULTS, maxDelayMs: 0 });
+    const pacer = new Pacer({ ...OPTIONS, maxDelayMs: 0 });
     simulate(pacer, { messagesPerSec: 1_000, flushCostMs: 15 });
     expect(pacer.pauseMs).toBe(0);
   });
@@ -98,7 +98,7 @@ describe('a load above the threshold', () => {
 
 describe('the estimate', () => {
   it('starts afresh after a pause of more than a second: the first message of a burst never waits', () => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     const { endMs } = simulate(pacer, { messagesPerSec: 1_000, flushCostMs: 15 });
     expect(pacer.duty).toBeGreaterThan(0.2);
     const laterMs = endMs + 1_500;
@@ -108,7 +108,7 @@ describe('the estimate', () => {
   });
 
   it('holds on to spacing until demand is well below the threshold, so it does not flap around it', () => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     // Demand 0.45 by itself does not start spacing...
     const calm = simulate(pacer, { messagesPerSec: 30, flushCostMs: 15 });
     expect([pacer.pauseMs, calm.switchCount]).toEqual([0, 0]);
@@ -121,14 +121,22 @@ describe('the estimate', () => {
     expect(pacer.pauseMs).toBe(0);
   });
 
+  it('counts what a flush cost, and begins the pause when it was over, where the two are not the same', () => {
+    const pacer = new Pacer(OPTIONS);
+    // Interrupted for 80 ms each time; the flush itself is 10 of every 20 messages' 100 ms.
+    for (let startMs = 0; startMs < 10_000; startMs += 100) pacer.flushed(startMs, startMs + 90, 10, 20);
+    expect(pacer.pauseMs).toBeCloseTo(30, 6);
+    expect(pacer.waitMs(9_990)).toBeCloseTo(30, 6);
+  });
+
   it('is numbers from the start', () => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     expect([pacer.duty, pacer.pauseMs]).toEqual([0, 0]);
     expect(pacer.waitMs(123)).toBeLessThanOrEqual(0);
   });
 
   it('stands a flush that took no measurable time', () => {
-    const pacer = new Pacer(DEFAULTS);
+    const pacer = new Pacer(OPTIONS);
     for (let i = 0; i < 100; i++) pacer.flushed(5, 5, 0, 3);
     expect([pacer.duty, pacer.pauseMs]).toEqual([0, 0]);
   });
