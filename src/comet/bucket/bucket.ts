@@ -45,9 +45,8 @@ const CONTROL_MASK = 1 << CONTROL_THREAD;
 const TICK_MS = 250;
 const TICKS_PER_SECOND = 1000 / TICK_MS;
 const POOL_RETAINED_BYTES = 4_194_304;
-/** Headers of WebSocket messages above the largest body. */
-const PAYLOAD_SLACK_BYTES = 4_096;
-const UWS_MAX_PAYLOAD_BYTES = 131_072;
+/** Far above every limit of ours, so that a body that is too large is answered with a code and not by uWS's bare close. */
+const MAX_PAYLOAD_BYTES = 131_072;
 
 export interface BucketParts {
   readonly runtime: ThreadRuntime;
@@ -242,10 +241,7 @@ export class Bucket implements ChannelOwner {
         host: options.host,
         port: options.port,
         maxBackpressureBytes: options.maxBackpressureBytes,
-        maxPayloadBytes: Math.min(
-          UWS_MAX_PAYLOAD_BYTES,
-          Math.max(options.requestBodyBytes, options.bodyBytes, options.preAuthBytes) + PAYLOAD_SLACK_BYTES,
-        ),
+        maxPayloadBytes: MAX_PAYLOAD_BYTES,
       },
       {
         create: () => this.#create(),
