@@ -167,11 +167,12 @@ export class Sequencer {
   /** To every channel of the threads in the mask whose watch set holds `op`. */
   pushAll(mask: number, speedPerSecPerBucket: number, op: number, body: Uint8Array): Outcome {
     if (body.length > this.#options.maxBodyBytes) return OUTCOME.TOO_LARGE;
-    const offset = this.#allOffset + 1;
+    // A paced one reaches its channels one by one, as direct pushes: it has no place in the sequence.
+    const offset = speedPerSecPerBucket > 0 ? 0 : this.#allOffset + 1;
     const outcome = this.#writePush(0, 0, speedPerSecPerBucket, offset, op, body);
     if (outcome !== OUTCOME.OK) return outcome;
     this.#writer.commit(RAW_KIND.ALL_PUSH, mask, INNER_OFFSET + PACKET_HEADER_BYTES + body.length);
-    this.#allOffset = offset;
+    if (offset > 0) this.#allOffset = offset;
     return OUTCOME.OK;
   }
 

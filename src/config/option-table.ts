@@ -52,7 +52,7 @@ export const GROUP_OPTIONS = {
   limits: {
     body_bytes: int(4096, [16, MAX_CLIENT_BODY_BYTES], 'Largest body of a goim op from a client.'),
     request_body_bytes: int(64 * KIB, [KIB, MAX_CLIENT_BODY_BYTES], 'Largest body of op 30 and of the rooms ops.'),
-    rooms_per_channel: int(64, [1, 65_536], 'Rooms one channel may be in.'),
+    rooms_per_channel: int(64, [1, 65_536], 'Rooms one channel may be in besides its primary one (room_id, op 12).'),
     room_id_bytes: int(256, [1, 4096], 'Longest room id, type and "://" included.'),
     watch_ops: int(256, [1, 65_536], 'Operations in one watch set (ops 14 and 7).'),
     pre_auth_bytes: int(64 * KIB, [4112, 16 * MIB], 'Bytes kept for a channel while its auth is being decided.'),

@@ -248,6 +248,7 @@ export class Bucket implements ChannelOwner {
         open: (channel) => this.#opened(channel),
         message: (channel, bytes, isBinary) => this.#message(channel, bytes, isBinary),
         dropped: (channel) => this.#subscriptions.mark(channel),
+        ping: (channel) => this.#rearm(channel),
         drain: (channel) => this.#subscriptions.drained(channel),
         close: (channel) => this.#closed(channel),
         onError: (error, channel) => this.#onSocketError(error, channel),

@@ -69,7 +69,7 @@ export class ControlRequests {
         if (channel.state !== CHANNEL_STATE.READY) continue;
         count += 1;
         for (const shard of shards) {
-          if (shard.active && channel.roomCount() < this.#parts.roomsPerChannel) {
+          if (shard.active && channel.otherRoomCount() < this.#parts.roomsPerChannel) {
             this.#parts.rooms.enter(channel, shard, false);
           }
         }

@@ -25,6 +25,8 @@ export interface WsHandlers {
   readonly open: (channel: Channel) => void;
   readonly message: (channel: Channel, bytes: Uint8Array, isBinary: boolean) => void;
   readonly dropped: (channel: Channel) => void;
+  /** A WebSocket ping came; uWS has answered it. */
+  readonly ping: (channel: Channel) => void;
   readonly drain: (channel: Channel) => void;
   readonly close: (channel: Channel) => void;
   readonly onError: (error: unknown, channel: Channel | undefined) => void;
@@ -76,6 +78,7 @@ export class WsListener {
         }
       },
       dropped: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.dropped),
+      ping: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.ping),
       drain: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.drain),
       close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };
