@@ -207,10 +207,12 @@ export class ThreadRuntime {
 
   #beat(): void {
     this.states.beat(this.threadIndex);
-    // Whoever spins must not gate this ring for ever: its writer alone may detach it, and only between two drains.
+    // Whoever spins must not gate this ring for ever: its writer alone may detach it, and only between two drains. While
+    // half of the ring is free it costs nobody anything, and loses nothing if it comes back.
+    const gatingBytes = this.writer.bytes.length / 2;
     for (const inlet of this.#inlets) {
       const thread = inlet.fromThread;
-      if (this.states.state(thread) === THREAD_STATE.STALLED && this.writer.lagBytes(thread) > 0) {
+      if (this.states.state(thread) === THREAD_STATE.STALLED && this.writer.lagBytes(thread) > gatingBytes) {
         this.writer.detachStalled(thread);
       }
     }

@@ -53,7 +53,7 @@ function listenSomewhere(): Promise<{ readonly server: Server; readonly port: nu
 describe('a port that is taken', () => {
   it.each([
     ['--ws-port', 'ws_port'],
-    ['--http-port', 'http-port'],
+    ['--http-port', 'http_port'],
   ])('by any program ends the start and names %s', async (flag, optionName) => {
     const { server, port } = await listenSomewhere();
     const args = ['--data-dir', directory, ...FREE_PORTS];

@@ -310,10 +310,11 @@ export class Bucket implements ChannelOwner {
 
   // Sockets.
 
-  #create(): Channel | undefined {
-    if (this.#stopping || this.#refusing) return undefined;
+  #create(): Channel | CloseCodeRow {
+    if (this.#stopping) return CLOSE.SHUTDOWN;
+    if (this.#refusing) return CLOSE.OVERLOADED;
     const channel = new Channel(this);
-    return this.#slots.add(channel) ? channel : undefined;
+    return this.#slots.add(channel) ? channel : CLOSE.OVERLOADED;
   }
 
   #opened(channel: Channel): void {

@@ -103,7 +103,7 @@ export class ControlRequests {
   /** Hand a push to one key over, without an answer. FULL: earlier messages still wait for room in the ring. */
   pushToKey(key: string, op: number, body: Uint8Array): Outcome {
     if (this.#parts.link.backlogCount > 0) return OUTCOME.FULL;
-    this.#send(0, { kind: 'keys', keys: [key] }, op, body);
+    this.#send(0, { kind: 'keys', keys: [key], ignoresWatchSet: true }, op, body);
     return OUTCOME.OK;
   }
 
