@@ -24,7 +24,7 @@ const MAX_MICROTASK_TURNS = 16;
  */
 const LINGER_TURNS = 16;
 /** Records that come further apart would find the thread asleep anyway: lingering for them only burns CPU. */
-const LINGER_GAP_MS = 0.1;
+const LINGER_GAP_MS = 0.03;
 /** Least time between two runs of the beat hooks at the end of turns: they look after rare things. */
 const BEAT_GAP_MS = 0.5;
 /** How often an idle thread shows that it could turn. */
