@@ -4,25 +4,29 @@
  *
  * Topology: runner -> one server process (fresh for every run) and one load process per 15,000 connections, raw sockets
  *   on the loopback from many 127.1.x.y addresses. All servers speak goim's wire, so the clients do the same work
- *   for each. Messages of 64 bytes; the publisher runs inside the server (`--door http`: outside, through the API).
+ *   for each. Messages of 64 bytes; the publisher is the main thread of the server's own process (`--door app`: an
+ *   application module in a bucket; `--door http`: outside, through the API).
  * Cores: 2 at least, one for the clients; what a client queues counts into the delay.
- * Competitors: bare uWebSockets.js (inline; with as many workers as Halley has buckets; with a merge window), `ws`.
+ * Competitors: bare uWebSockets.js (one thread; as many workers as Halley has buckets, posted to shard by shard; with a
+ *   merge window), `ws`, Socket.IO where it is installed.
  * Correct: every run proves count and order on every connection (`--verify` is the default) before a figure is shown.
  *
- *   wire/     the message, goim's packets, WebSocket frames, the feed and its pacer: shared by all processes
- *   load/     the load client's process
- *   servers/  what is measured: Halley's application module and the peers; the HTTP publisher
- *   run/      the runner: options, scenarios, processes, measuring, report
+ *   servers/  what is measured: Halley's application module and the peers
+ *   run/      the runner: options, scenarios, processes, measuring, report, plot
+ *   check.ts  `npm run bench:check`: what CI can hold
+ * The load clients, the wire and the measured window are src/cli/bench, which `halley bench` ships.
  */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { measure, type RunResult } from './run/measure.js';
-import { type E2eOptions, HELP, parseOptions } from './run/options.js';
+import { type E2eOptions, HELP, parseOptions, type ServerName } from './run/options.js';
+import { plot } from './run/plot.js';
 import { type CaseResult, caseTable, failuresOf } from './run/report.js';
-import { caseTitle } from './run/scenario.js';
+import { type BenchCase, caseTitle } from './run/scenario.js';
 import type { ServerFiles } from './run/server-process.js';
 
 /** Set by run.mjs. */
@@ -47,19 +51,40 @@ function commit(): string {
   }
 }
 
+/** The servers that can run here; a peer that is not installed is left out with a line. */
+function installedServers(options: E2eOptions): readonly ServerName[] {
+  if (!options.servers.includes('socketio') || existsSync(new URL('node_modules/socket.io', files.root))) {
+    return options.servers;
+  }
+  console.log('socketio is left out: the package socket.io is not installed');
+  return options.servers.filter((name) => name !== 'socketio');
+}
+
+async function runCase(
+  benchCase: BenchCase,
+  servers: readonly ServerName[],
+  options: E2eOptions,
+): Promise<RunResult[]> {
+  const runs: RunResult[] = [];
+  const runOne = async (server: ServerName, run: number): Promise<void> => {
+    const where = `${caseTitle(benchCase)} | run ${run}/${options.runs} | ${server} |`;
+    runs.push(await measure(server, benchCase, run, options, files, (what) => showProgress(`${where} ${what}`)));
+  };
+  const own = servers.filter((server) => server !== 'uws-merge' || benchCase.isMergeable);
+  for (let run = 1; run <= options.runs; run++) {
+    // A smoke asks whether everything arrives, not what it costs: its servers run side by side.
+    if (options.isSmoke) await Promise.all(own.map((server) => runOne(server, run)));
+    else for (const server of own) await runOne(server, run);
+  }
+  return runs.sort((a, b) => own.indexOf(a.server) - own.indexOf(b.server) || a.run - b.run);
+}
+
 async function runCases(options: E2eOptions): Promise<CaseResult[]> {
+  const servers = installedServers(options);
   const results: CaseResult[] = [];
   for (const benchCase of options.cases) {
-    const runs: RunResult[] = [];
-    for (let run = 1; run <= options.runs; run++) {
-      for (const server of options.servers) {
-        if (server === 'uws-merge' && !benchCase.isMergeable) continue;
-        const where = `${caseTitle(benchCase)} | run ${run}/${options.runs} | ${server} |`;
-        runs.push(await measure(server, benchCase, run, options, files, (what) => showProgress(`${where} ${what}`)));
-      }
-    }
+    const result = { benchCase, runs: await runCase(benchCase, servers, options) };
     showProgress('');
-    const result = { benchCase, runs };
     console.log(`\n${caseTitle(benchCase)}: ${benchCase.question}\n${caseTable(result)}`);
     results.push(result);
   }
@@ -86,6 +111,7 @@ async function writeReport(options: E2eOptions, results: readonly CaseResult[]):
   };
   await mkdir(dirname(out), { recursive: true });
   await writeFile(out, `${JSON.stringify(report, null, 2)}\n`);
+  await writeFile(`${out.replace(/\.json$/, '')}.svg`, plot(results));
   return out;
 }
 
@@ -96,13 +122,16 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const feed =
-    options.door === 'app' ? 'in-process, as the peers are' : 'through POST /goim/push by a publisher process';
+  const feed = {
+    embed: 'from the main thread of its process, as the peers are',
+    app: 'by an application module in a bucket',
+    http: 'through POST /goim/push by a publisher process',
+  }[options.door];
   console.log(
     `Halley has ${options.buckets} bucket(s) and is fed ${feed}; medians of ${options.runs} interleaved run(s).`,
   );
   const results = await runCases(options);
-  console.log(`\nwritten to ${await writeReport(options, results)}`);
+  console.log(`\nwritten to ${await writeReport(options, results)} and its .svg`);
   const failures = results.flatMap(({ benchCase, runs }) =>
     runs
       .filter(({ server }) => options.isSmoke || server === 'halley')

@@ -1,4 +1,4 @@
-// npm run bench:e2e [-- options]: bundle the entries of bench/e2e, then run its main.ts with the same options.
+// npm run bench:e2e [-- options], npm run bench:check: bundle the entries of bench/e2e, then run main.ts or check.ts.
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -9,9 +9,9 @@ const outdir = join(root, 'bench/results/.e2e');
 await build({
   entryPoints: [
     'main.ts',
-    'load/load-client.main.ts',
+    'check.ts',
     'servers/halley-app.ts',
-    'servers/http-publisher.main.ts',
+    'servers/socketio.peer.ts',
     'servers/uws.peer.ts',
     'servers/uws.worker.ts',
     'servers/ws.peer.ts',
@@ -27,4 +27,5 @@ await build({
   logLevel: 'warning',
   define: { HALLEY_ROOT: JSON.stringify(pathToFileURL(`${root}/`).href) },
 });
-await import(pathToFileURL(join(outdir, 'main.mjs')).href);
+const entry = process.argv[2] === '--check' ? 'check.mjs' : 'main.mjs';
+await import(pathToFileURL(join(outdir, entry)).href);

@@ -1,55 +1,33 @@
 /**
- * One run of one case on one server: fresh server, fresh load clients, measure, stop both.
+ * One run of one case on one server (or several processes of it): fresh server, fresh load clients, measure, stop both.
  *
- * A fed case is fed for a second first, uncounted: a fresh process spends its first second compiling. The CPU window
- * runs from just before the first message until everything arrived (or nothing has for 1.5 s), so work that a server
- * puts off is counted with it.
+ * A fed case is fed for a second first, uncounted: a fresh process spends its first second compiling.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Feed, type FeedReport, messagesOfTarget } from '../wire/feed.js';
-import { feedThroughHttp, Runner } from './feeder.js';
-import { LoadFleet } from './load-fleet.js';
+import {
+  type CpuSpent,
+  type Delivery,
+  drained,
+  expectedDeliveries,
+  type Feed,
+  LoadFleet,
+  measureDelivery,
+  ProcessMeter,
+  type Progress,
+  type Publication,
+} from '../../../src/cli/bench/index.js';
 import type { E2eOptions, ServerName } from './options.js';
-import { type CpuSpent, cpuBetween, type ProcessCpu, readCpu, readDataSegments, readRssBytes } from './proc.js';
 import type { BenchCase } from './scenario.js';
-import { type ServerFiles, type ServerProcess, startServer } from './server-process.js';
+import { benchEntry, type ServerFiles, type ServerProcess, startServer } from './server-process.js';
 
-const POLL_MS = 100;
-const QUIET_MS = 1_500;
-const DRAIN_DEADLINE_MS = 15_000;
 /** One connection in so many has its delays recorded, where there are enough. */
 const SAMPLE_EVERY = 64;
 const SAMPLE_ALL_BELOW = 512;
 const BYTES_PER_MB = 1_048_576;
 const BYTES_PER_KB = 1024;
-
-export interface Delivery {
-  readonly offeredCount: number;
-  readonly acceptedCount: number;
-  readonly refusedCount: number;
-  readonly expectedCount: number;
-  readonly deliveredCount: number;
-  readonly lostCount: number;
-  readonly duplicateCount: number;
-  readonly backwardCount: number;
-  readonly minPerConnection: number;
-  readonly maxPerConnection: number;
-  readonly frameCount: number;
-  readonly readCount: number;
-  readonly readBytes: number;
-  /** TCP data segments of the machine in the window: about the socket writes. */
-  readonly segmentCount: number | undefined;
-  readonly deliveredPerSec: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly p999Ms: number;
-  readonly maxMs: number;
-  /** The furthest the publisher lagged behind its schedule. */
-  readonly publisherLateMs: number;
-  readonly windowMs: number;
-  /** CPU of the load clients in the window, in cores. */
-  readonly clientCores: number;
-}
+/** Churning connections: so many that each changes about ten times per second, and numbered behind every member. */
+const CHANGES_PER_CHURNER_SEC = 10;
+const CHURN_FIRST_INDEX = 10_000_000;
 
 export interface RunResult {
   readonly server: ServerName;
@@ -59,162 +37,79 @@ export interface RunResult {
   readonly closedCount: number;
   readonly connectMs: number;
   readonly connectCpuUs: number | undefined;
+  /** Of one process, where there are several. */
   readonly baseRssMb: number | undefined;
   readonly rssPerConnectionKb: number | undefined;
   readonly delivery: Delivery | undefined;
   readonly cpu: CpuSpent | undefined;
+  /** CPU of all servers per delivered message, those to churning connections included. */
   readonly nsPerMessage: number | undefined;
+  /** Messages that connections got which were in a room for a while only; nobody checks those. */
+  readonly churnDeliveredCount: number;
 }
 
-export type Progress = (what: string) => void;
-
-/** Reads of one server's process; undefined values where it is not ours. */
-class Meter {
-  readonly #pid: number | undefined;
-
-  constructor(pid: number | undefined) {
-    this.#pid = pid;
-  }
-
-  cpu(): ProcessCpu | undefined {
-    return this.#pid === undefined ? undefined : readCpu(this.#pid);
-  }
-
-  since(before: ProcessCpu | undefined): CpuSpent | undefined {
-    const after = this.cpu();
-    if (this.#pid === undefined || before === undefined || after === undefined) return undefined;
-    return cpuBetween(this.#pid, before, after);
-  }
-
-  rssBytes(): number | undefined {
-    return this.#pid === undefined ? undefined : readRssBytes(this.#pid);
-  }
+interface Bench {
+  readonly benchCase: BenchCase;
+  readonly servers: readonly ServerProcess[];
+  readonly fleet: LoadFleet;
+  readonly churners: LoadFleet | undefined;
+  readonly options: E2eOptions;
+  readonly progress: Progress;
 }
 
-/** Messages that all connections together must get of `acceptedCount`. */
-function expectedDeliveries(benchCase: BenchCase, feed: Feed, acceptedCount: number): number {
-  let expected = 0;
-  for (let index = 0; index < benchCase.members; index++) {
-    expected += messagesOfTarget(acceptedCount, feed.targetCount, index % feed.targetCount);
-  }
-  return expected;
-}
-
-/** Wait until `expected` messages arrived, or nothing has for a while. Returns when the last one was seen. */
-async function drained(fleet: LoadFleet, expected: number, startedMs: number, progress: Progress): Promise<number> {
-  const deadlineMs = performance.now() + DRAIN_DEADLINE_MS;
-  let seen = -1;
-  let seenAtMs = performance.now();
-  for (;;) {
-    const { receivedCount } = await fleet.tally(false);
-    const nowMs = performance.now();
-    if (receivedCount !== seen) {
-      seen = receivedCount;
-      seenAtMs = nowMs;
-    }
-    progress(`${seen} of ${expected} after ${((nowMs - startedMs) / 1000).toFixed(1)} s`);
-    if (seen >= expected || nowMs - seenAtMs > QUIET_MS || nowMs > deadlineMs) return seenAtMs;
-    await delay(POLL_MS);
-  }
-}
-
-interface Publication {
-  readonly report: FeedReport;
-  readonly expectedCount: number;
-}
-
-async function publish(
-  benchCase: BenchCase,
-  server: ServerProcess,
-  options: E2eOptions,
-  files: ServerFiles,
-  fleet: LoadFleet,
-): Promise<Publication> {
-  const messageCount = Math.round(benchCase.ratePerSec * benchCase.seconds);
-  if (benchCase.scenario === 'echo') {
-    const { sentCount, maxLateMs } = await fleet.echo(benchCase.ratePerSec, messageCount);
+async function publish({ benchCase, servers, fleet, churners }: Bench, seconds: number): Promise<Publication> {
+  const { scenario, members, roomCount, ratePerSec, churnPerSec } = benchCase;
+  const messageCount = Math.max(1, Math.round(ratePerSec * seconds));
+  if (scenario === 'echo') {
+    const { sentCount, maxLateMs } = await fleet.echo(ratePerSec, messageCount);
     const report = { acceptedCount: sentCount, refusedCount: messageCount - sentCount, maxLateMs };
     return { report, expectedCount: sentCount };
   }
   const feed: Feed = {
-    target: benchCase.scenario === 'keys' ? 'key' : 'room',
-    targetCount: benchCase.scenario === 'keys' ? benchCase.members : benchCase.roomCount,
-    ratePerSec: benchCase.ratePerSec,
+    target: scenario === 'keys' ? 'key' : 'room',
+    targetCount: scenario === 'keys' ? members : roomCount,
+    ratePerSec,
     messageCount,
   };
-  const throughHttp = server.http !== undefined && (options.door === 'http' || server.name === 'target');
-  let report: FeedReport;
-  if (throughHttp && server.http !== undefined) {
-    report = await feedThroughHttp(new URL('servers/http-publisher.main.mjs', files.bundle), { feed, ...server.http });
-  } else {
-    const runner = await Runner.connect(server);
-    try {
-      report = await runner.feed(feed);
-    } finally {
-      runner.close();
-    }
-  }
-  return { report, expectedCount: expectedDeliveries(benchCase, feed, report.acceptedCount) };
+  const [reports] = await Promise.all([
+    Promise.all(servers.map((server) => server.feed(feed))),
+    churners?.churn(churnPerSec, Math.round(churnPerSec * seconds), roomCount),
+  ]);
+  const expected = reports.map(({ acceptedCount }, node) =>
+    expectedDeliveries(feed, acceptedCount, node * members, members),
+  );
+  const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+  return {
+    report: {
+      acceptedCount: total(reports.map(({ acceptedCount }) => acceptedCount)),
+      refusedCount: total(reports.map(({ refusedCount }) => refusedCount)),
+      maxLateMs: Math.max(...reports.map(({ maxLateMs }) => maxLateMs)),
+    },
+    expectedCount: total(expected),
+  };
 }
 
-async function measureDelivery(
-  benchCase: BenchCase,
-  server: ServerProcess,
-  options: E2eOptions,
-  files: ServerFiles,
-  fleet: LoadFleet,
-  meter: Meter,
-  progress: Progress,
-): Promise<{ delivery: Delivery; cpu: CpuSpent | undefined }> {
+interface Fed {
+  readonly delivery: Delivery;
+  readonly cpu: CpuSpent | undefined;
+  readonly churnDeliveredCount: number;
+}
+
+async function feedAndMeasure(bench: Bench, meter: ProcessMeter): Promise<Fed> {
+  const { benchCase, fleet, churners, options, progress } = bench;
   if (options.warmUpSeconds > 0) {
     progress('warming up');
-    const warmUp = { ...benchCase, seconds: options.warmUpSeconds };
-    const { expectedCount: warmCount } = await publish(warmUp, server, options, files, fleet);
-    await drained(fleet, warmCount, performance.now(), progress);
+    const { expectedCount } = await publish(bench, options.warmUpSeconds);
+    await drained(fleet, expectedCount, performance.now(), progress);
   }
-  await fleet.reset();
-  const clientCpuMs = (await fleet.tally(false)).cpuMs;
-  const segments = readDataSegments();
-  const before = meter.cpu();
-  const startedMs = performance.now();
-  progress('publishing');
-  const { report, expectedCount } = await publish(benchCase, server, options, files, fleet);
-  const lastSeenMs = await drained(fleet, expectedCount, startedMs, progress);
-  const cpu = meter.since(before);
-  const segmentsAfter = readDataSegments();
-  const windowMs = lastSeenMs - startedMs;
-  const tally = await fleet.tally(true);
-  const deliveredCount = tally.receivedCount - tally.duplicateCount;
-  const { delays } = tally;
-  const delivery: Delivery = {
-    offeredCount: report.acceptedCount + report.refusedCount,
-    acceptedCount: report.acceptedCount,
-    refusedCount: report.refusedCount,
-    expectedCount,
-    deliveredCount,
-    lostCount: expectedCount - deliveredCount,
-    duplicateCount: tally.duplicateCount,
-    backwardCount: tally.backwardCount,
-    minPerConnection: tally.minPerConnection,
-    maxPerConnection: tally.maxPerConnection,
-    frameCount: tally.frameCount,
-    readCount: tally.readCount,
-    readBytes: tally.readBytes,
-    segmentCount: segments === undefined || segmentsAfter === undefined ? undefined : segmentsAfter - segments,
-    deliveredPerSec: (deliveredCount * 1000) / windowMs,
-    p50Ms: delays.getValueAtPercentile(50) / 1000,
-    p99Ms: delays.getValueAtPercentile(99) / 1000,
-    p999Ms: delays.getValueAtPercentile(99.9) / 1000,
-    maxMs: delays.maxValue / 1000,
-    publisherLateMs: report.maxLateMs,
-    windowMs,
-    clientCores: (tally.cpuMs - clientCpuMs) / windowMs,
-  };
-  return { delivery, cpu };
+  await churners?.reset();
+  const measured = await measureDelivery(fleet, meter, () => publish(bench, benchCase.seconds), progress);
+  const churnDeliveredCount = churners === undefined ? 0 : (await churners.tally(false)).receivedCount;
+  return { ...measured, churnDeliveredCount };
 }
 
 /** Rest for the scenario's time; every connection sends its heartbeat once meanwhile. */
-async function rest(benchCase: BenchCase, fleet: LoadFleet, progress: Progress): Promise<void> {
+async function rest({ benchCase, fleet, progress }: Bench): Promise<void> {
   const restMs = benchCase.seconds * 1000;
   progress(`resting ${benchCase.seconds} s, heartbeats on`);
   await fleet.reset();
@@ -222,7 +117,80 @@ async function rest(benchCase: BenchCase, fleet: LoadFleet, progress: Progress):
   await delay(restMs / 2);
 }
 
-/** Measure one server once. Server and clients are stopped whatever happens. */
+function newFleets(benchCase: BenchCase, options: E2eOptions, files: ServerFiles): [LoadFleet, LoadFleet | undefined] {
+  const entry = benchEntry(files, 'load/load-client.main');
+  const { members, nodeCount, churnPerSec } = benchCase;
+  const { connectionsPerClient } = options;
+  const fleet = new LoadFleet({ entry, nodeCount, connectionsPerNode: members, connectionsPerClient, firstIndex: 0 });
+  if (churnPerSec === 0) return [fleet, undefined];
+  const churnerCount = Math.ceil(churnPerSec / CHANGES_PER_CHURNER_SEC);
+  const firstIndex = CHURN_FIRST_INDEX;
+  return [
+    fleet,
+    new LoadFleet({ entry, nodeCount, connectionsPerNode: churnerCount, connectionsPerClient, firstIndex }),
+  ];
+}
+
+function cpuMs(cpu: CpuSpent): number {
+  return cpu.userMs + cpu.systemMs;
+}
+
+async function measureOn(name: ServerName, run: number, bench: Bench): Promise<RunResult> {
+  const { benchCase, servers, fleet, churners, options, progress } = bench;
+  await Promise.all([fleet.started(), churners?.started()]);
+  await delay(options.settleMs);
+  const meter = new ProcessMeter(servers.map(({ pid }) => pid));
+  const baseRssBytes = meter.rssBytes();
+  meter.mark();
+  progress(`connecting ${benchCase.members * servers.length}`);
+  const request = {
+    firstMid: 1,
+    roomCount: benchCase.roomCount,
+    inflightCount: options.inflightCount,
+    // Of several nodes the last delivery anywhere is asked for.
+    sampleEvery: benchCase.members < SAMPLE_ALL_BELOW || benchCase.nodeCount > 1 ? 1 : SAMPLE_EVERY,
+    isVerifying: options.isVerifying,
+  };
+  const connect = await fleet.connect(servers, request);
+  await churners?.connect(servers, {
+    ...request,
+    roomCount: 0,
+    sampleEvery: CHURN_FIRST_INDEX * 2,
+    isVerifying: false,
+  });
+  await delay(options.settleMs);
+  const connectCpu = meter.spent();
+  let fed: Fed | undefined;
+  if (benchCase.ratePerSec > 0) fed = await feedAndMeasure(bench, meter);
+  else if (benchCase.scenario === 'idle') await rest(bench);
+  const rssBytes = meter.rssBytes();
+  const { closedCount } = await fleet.tally(false);
+  const churnDeliveredCount = fed?.churnDeliveredCount ?? 0;
+  const readyCount = Math.max(1, connect.readyCount);
+  return {
+    server: name,
+    run,
+    readyCount: connect.readyCount,
+    failedCount: connect.failedCount,
+    closedCount,
+    connectMs: connect.elapsedMs,
+    connectCpuUs: connectCpu === undefined ? undefined : (cpuMs(connectCpu) * 1000) / readyCount,
+    baseRssMb: baseRssBytes === undefined ? undefined : baseRssBytes / BYTES_PER_MB / servers.length,
+    rssPerConnectionKb:
+      rssBytes === undefined || baseRssBytes === undefined
+        ? undefined
+        : (rssBytes - baseRssBytes) / BYTES_PER_KB / readyCount,
+    delivery: fed?.delivery,
+    cpu: fed === undefined ? connectCpu : fed.cpu,
+    nsPerMessage:
+      fed?.cpu === undefined
+        ? undefined
+        : (cpuMs(fed.cpu) * 1e6) / Math.max(1, fed.delivery.deliveredCount + churnDeliveredCount),
+    churnDeliveredCount,
+  };
+}
+
+/** Measure one server once. Servers and clients are stopped whatever happens. */
 export async function measure(
   name: ServerName,
   benchCase: BenchCase,
@@ -232,62 +200,15 @@ export async function measure(
   progress: Progress,
 ): Promise<RunResult> {
   progress('starting');
-  const server = await startServer(name, options, files);
-  const entry = new URL('load/load-client.main.mjs', files.bundle);
-  const fleet = new LoadFleet(entry, benchCase.members, options.connectionsPerClient);
+  const [fleet, churners] = newFleets(benchCase, options, files);
+  const servers: ServerProcess[] = [];
   try {
-    await fleet.started();
-    await delay(options.settleMs);
-    const meter = new Meter(server.pid);
-    const baseRssBytes = meter.rssBytes();
-    const before = meter.cpu();
-    progress(`connecting ${benchCase.members}`);
-    const connect = await fleet.connect({
-      host: server.host,
-      port: server.port,
-      path: server.path,
-      connectionCount: benchCase.members,
-      roomCount: benchCase.roomCount,
-      inflightCount: options.inflightCount,
-      sampleEvery: benchCase.members < SAMPLE_ALL_BELOW ? 1 : SAMPLE_EVERY,
-      isVerifying: options.isVerifying,
-    });
-    await delay(options.settleMs);
-    const connectCpu = meter.since(before);
-    let fed: { delivery: Delivery; cpu: CpuSpent | undefined } | undefined;
-    if (benchCase.ratePerSec > 0) {
-      fed = await measureDelivery(benchCase, server, options, files, fleet, meter, progress);
-    } else if (benchCase.scenario === 'idle') {
-      await rest(benchCase, fleet, progress);
-    }
-    const rssBytes = meter.rssBytes();
-    const { closedCount } = await fleet.tally(false);
-    return {
-      server: name,
-      run,
-      readyCount: connect.readyCount,
-      failedCount: connect.failedCount,
-      closedCount,
-      connectMs: connect.elapsedMs,
-      connectCpuUs:
-        connectCpu === undefined
-          ? undefined
-          : ((connectCpu.userMs + connectCpu.systemMs) * 1000) / Math.max(1, connect.readyCount),
-      baseRssMb: baseRssBytes === undefined ? undefined : baseRssBytes / BYTES_PER_MB,
-      rssPerConnectionKb:
-        rssBytes === undefined || baseRssBytes === undefined
-          ? undefined
-          : (rssBytes - baseRssBytes) / BYTES_PER_KB / Math.max(1, connect.readyCount),
-      delivery: fed?.delivery,
-      cpu: fed === undefined ? connectCpu : fed.cpu,
-      nsPerMessage:
-        fed?.cpu === undefined
-          ? undefined
-          : ((fed.cpu.userMs + fed.cpu.systemMs) * 1e6) / Math.max(1, fed.delivery.deliveredCount),
-    };
+    for (let node = 0; node < benchCase.nodeCount; node++) servers.push(await startServer(name, node, options, files));
+    return await measureOn(name, run, { benchCase, servers, fleet, churners, options, progress });
   } finally {
-    // The server first: a peer that still sends must not meet sockets that are gone.
-    await server.stop();
+    // The servers first: a peer that still sends must not meet sockets that are gone.
+    await Promise.all(servers.map((server) => server.stop()));
     fleet.stop();
+    churners?.stop();
   }
 }

@@ -4,11 +4,14 @@
 import { parseArgs } from 'node:util';
 import { type BenchCase, SCENARIOS, type Scenario } from './scenario.js';
 
-export const SERVER_NAMES = ['halley', 'uws', 'uws-inline', 'uws-merge', 'ws'] as const;
+export const SERVER_NAMES = ['halley', 'uws', 'uws-post', 'uws-inline', 'uws-merge', 'ws', 'socketio'] as const;
 export type ServerName = (typeof SERVER_NAMES)[number] | 'target';
+/** `uws-post` is there by name only: sharded hand-over beats it everywhere. */
+export const DEFAULT_SERVER_NAMES = SERVER_NAMES.filter((name) => name !== 'uws-post');
 
-/** Who publishes: the server's own process (an application module), or a publisher through the HTTP API. */
-export type FeedDoor = 'app' | 'http';
+/** Who publishes: the main thread of the server's process, an application module in a bucket, or the HTTP API's client. */
+const DOORS = ['embed', 'app', 'http'] as const;
+export type FeedDoor = (typeof DOORS)[number];
 
 export interface TargetOptions {
   readonly host: string;
@@ -42,24 +45,29 @@ export interface E2eOptions {
 }
 
 const SETTLE_MS = 700;
+const SMOKE_SETTLE_MS = 20;
 const WARM_UP_SECONDS = 1;
 
 export const HELP = `npm run bench:e2e -- [options]
-  --only halley,ws        servers: ${SERVER_NAMES.join(', ')} (default: all)
+  --only halley,ws        servers: ${SERVER_NAMES.join(', ')} (default: all but uws-post)
   --scenario room,idle    scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')} (default: all)
   --members N --rooms N --rate 40,400 --seconds N   in place of the scenario's own
   --runs N                interleaved runs of which the median is shown (default 3)
-  --door app|http         who feeds Halley: an application module, or POST /goim/push (default app)
+  --churn N               joins and leaves per second beside the feed, in small-rooms (default 0)
+  --nodes N               processes of the nodes scenario, each with --members (default 8)
+  --door embed|app|http   who feeds Halley: the main thread of the embedding program, as with the peers; an application
+                          module in a bucket; POST /goim/push (default embed)
   --buckets N             Halley's buckets and the workers of "uws" (default 1)
   --merge-ms N            window of "uws-merge" (default 50); it takes part where messages go to rooms
   --no-verify             read message numbers on sampled connections only
   --per-client N          connections per load process (default 15000)
   --inflight N            handshakes under way at a time (default 256)
-  --node-flags="--a --b"   flags of the servers' node, for example --cpu-prof
+  --node-flags="--a --b"  flags of the servers' node, for example --cpu-prof
   --target ws://host:port/path --target-http http://host:port [--target-token T] [--target-pid N]
                           also measure a running server that speaks goim's wire; fed through its HTTP API
   --smoke                 tiny sizes, one run, a few seconds; fails on any loss or disorder
-  --out FILE              JSON (default bench/results/e2e.json)`;
+  --out FILE              JSON (default bench/results/e2e.json); the plot is written beside it as .svg
+HALLEY_* variables reach Halley whatever the door.`;
 
 function pick<Name extends string>(flag: string, text: string | undefined, names: readonly Name[]): readonly Name[] {
   if (text === undefined) return names;
@@ -78,7 +86,7 @@ function numberOf(flag: string, text: string, min: number): number {
   return value;
 }
 
-function targetOf(values: Readonly<Record<string, string | boolean | undefined>>): TargetOptions | undefined {
+function targetOf(values: Values): TargetOptions | undefined {
   const { target, 'target-http': http, 'target-token': token, 'target-pid': pid } = values;
   if (typeof target !== 'string') return undefined;
   const url = new URL(target);
@@ -94,6 +102,31 @@ function targetOf(values: Readonly<Record<string, string | boolean | undefined>>
   };
 }
 
+type Values = Readonly<Record<string, string | boolean | undefined>>;
+
+function casesOf(scenario: Scenario, isSmoke: boolean, values: Values): BenchCase[] {
+  const size = isSmoke ? scenario.smoke : scenario;
+  const given = (flag: string, min: number, otherwise: number): number => {
+    const value = values[flag];
+    return typeof value === 'string' ? numberOf(flag, value, min) : otherwise;
+  };
+  const isFed = size.ratesPerSec.some((rate) => rate > 0);
+  const { rate: rates } = values;
+  const ratesPerSec =
+    typeof rates === 'string' && isFed ? rates.split(',').map((word) => numberOf('rate', word, 0.1)) : size.ratesPerSec;
+  return ratesPerSec.map((ratePerSec) => ({
+    scenario: scenario.name,
+    question: scenario.question,
+    isMergeable: scenario.isMergeable,
+    members: given('members', 1, size.members),
+    roomCount: given('rooms', 0, size.roomCount),
+    ratePerSec,
+    seconds: given('seconds', 0.1, size.seconds),
+    churnPerSec: scenario.name === 'small-rooms' ? given('churn', 0, size.churnPerSec ?? 0) : 0,
+    nodeCount: scenario.name === 'nodes' ? given('nodes', 1, size.nodeCount ?? 1) : 1,
+  }));
+}
+
 /** @throws Error with a sentence for the terminal; `undefined`: help was asked for */
 export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
   const text = { type: 'string' } as const;
@@ -106,6 +139,8 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
       rooms: text,
       rate: text,
       seconds: text,
+      churn: text,
+      nodes: text,
       runs: text,
       door: text,
       buckets: text,
@@ -126,34 +161,18 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
   if (values.help === true) return undefined;
   const isSmoke = values.smoke === true;
   const target = targetOf(values);
-  const wanted = pick(
-    'scenario',
-    values.scenario,
-    SCENARIOS.map(({ name }) => name),
+  const names = SCENARIOS.map(({ name }) => name);
+  // What takes all of a machine runs only where it is named.
+  const byDefault = SCENARIOS.filter(({ isOnDemand }) => isOnDemand !== true).map(({ name }) => name);
+  const wanted = values.scenario === undefined ? byDefault : pick('scenario', values.scenario, names);
+  const cases = SCENARIOS.filter(({ name }) => wanted.includes(name)).flatMap((scenario) =>
+    casesOf(scenario, isSmoke, values),
   );
-  const cases = SCENARIOS.filter(({ name }) => wanted.includes(name)).flatMap((scenario) => {
-    const size: Pick<Scenario, 'members' | 'roomCount' | 'ratesPerSec' | 'seconds'> = isSmoke
-      ? scenario.smoke
-      : scenario;
-    const isFed = size.ratesPerSec.some((rate) => rate > 0);
-    const ratesPerSec =
-      values.rate !== undefined && isFed
-        ? values.rate.split(',').map((word) => numberOf('rate', word, 1))
-        : size.ratesPerSec;
-    return ratesPerSec.map((ratePerSec) => ({
-      scenario: scenario.name,
-      question: scenario.question,
-      isMergeable: scenario.isMergeable,
-      members: values.members === undefined ? size.members : numberOf('members', values.members, 1),
-      roomCount: values.rooms === undefined ? size.roomCount : numberOf('rooms', values.rooms, 0),
-      ratePerSec,
-      seconds: values.seconds === undefined ? size.seconds : numberOf('seconds', values.seconds, 0.1),
-    }));
-  });
-  const only: readonly ServerName[] = pick('only', values.only, SERVER_NAMES);
+  const only: readonly ServerName[] =
+    values.only === undefined ? DEFAULT_SERVER_NAMES : pick('only', values.only, SERVER_NAMES);
   const smokeServers: readonly ServerName[] = ['halley', 'uws'];
   const servers = isSmoke && values.only === undefined ? smokeServers : only;
-  const [door = 'app'] = values.door === undefined ? [] : pick<FeedDoor>('door', values.door, ['app', 'http']);
+  const [door = 'embed'] = values.door === undefined ? [] : pick<FeedDoor>('door', values.door, DOORS);
   return {
     servers: target === undefined ? servers : values.only === undefined ? ['target'] : [...servers, 'target'],
     cases,
@@ -163,7 +182,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     mergeWindowMs: numberOf('merge-ms', values['merge-ms'] ?? '50', 1),
     isVerifying: values['no-verify'] !== true,
     isSmoke,
-    settleMs: isSmoke ? 20 : SETTLE_MS,
+    settleMs: isSmoke ? SMOKE_SETTLE_MS : SETTLE_MS,
     warmUpSeconds: isSmoke ? 0 : WARM_UP_SECONDS,
     connectionsPerClient: numberOf('per-client', values['per-client'] ?? '15000', 1),
     inflightCount: numberOf('inflight', values.inflight ?? '256', 1),

@@ -1,6 +1,7 @@
 /**
  * Medians over the runs, the table on the terminal, and what counts as a failure.
  */
+import { deliveryFailures } from '../../../src/cli/bench/index.js';
 import type { RunResult } from './measure.js';
 import type { ServerName } from './options.js';
 import type { BenchCase } from './scenario.js';
@@ -34,8 +35,9 @@ type Row = Readonly<Record<string, string>>;
 function deliveryRow(server: ServerName, runs: readonly RunResult[]): Row {
   const of = (field: (run: RunResult) => number | undefined): number => median(runs.map(field));
   const delivered = (run: RunResult): number => Math.max(1, run.delivery?.deliveredCount ?? 0);
+  const handed = (run: RunResult): number => delivered(run) + run.churnDeliveredCount;
   const perMessage = (ms: number | undefined, run: RunResult): number | undefined =>
-    ms === undefined ? undefined : (ms * 1e6) / delivered(run);
+    ms === undefined ? undefined : (ms * 1e6) / handed(run);
   return {
     server,
     'delivered/s': whole(of(({ delivery }) => delivery?.deliveredPerSec)),
@@ -51,7 +53,7 @@ function deliveryRow(server: ServerName, runs: readonly RunResult[]): Row {
       1,
     ),
     'msg/segment': fixed(
-      of((run) => delivered(run) / Math.max(1, run.delivery?.segmentCount ?? Number.NaN)),
+      of((run) => handed(run) / Math.max(1, run.delivery?.segmentCount ?? Number.NaN)),
       1,
     ),
     'B/msg': fixed(
@@ -68,6 +70,10 @@ function deliveryRow(server: ServerName, runs: readonly RunResult[]): Row {
     ),
     'p99.9': fixed(
       of(({ delivery }) => delivery?.p999Ms),
+      1,
+    ),
+    max: fixed(
+      of(({ delivery }) => delivery?.maxMs),
       1,
     ),
     'client cores': fixed(
@@ -114,16 +120,7 @@ function connectionRow(server: ServerName, runs: readonly RunResult[]): Row {
   };
 }
 
-/** The table of one case, a row per server. */
-export function caseTable({ benchCase, runs }: CaseResult): string {
-  const servers = [...new Set(runs.map(({ server }) => server))];
-  const toRow = benchCase.ratePerSec > 0 ? deliveryRow : connectionRow;
-  const rows = servers.map((server) =>
-    toRow(
-      server,
-      runs.filter((run) => run.server === server),
-    ),
-  );
+function table(rows: readonly Row[]): string {
   const columns = Object.keys(rows[0] ?? {});
   const widths = columns.map((column) => Math.max(column.length, ...rows.map((row) => row[column]!.length)));
   const line = (cells: readonly string[]): string =>
@@ -131,17 +128,23 @@ export function caseTable({ benchCase, runs }: CaseResult): string {
   return [line(columns), ...rows.map((row) => line(columns.map((column) => row[column]!)))].join('\n');
 }
 
+/** The table of one case, a row per server; of several nodes what they hold as well, where `max` is the total push time. */
+export function caseTable({ benchCase, runs }: CaseResult): string {
+  const servers = [...new Set(runs.map(({ server }) => server))];
+  const rowsOf = (toRow: (server: ServerName, own: readonly RunResult[]) => Row): Row[] =>
+    servers.map((server) =>
+      toRow(
+        server,
+        runs.filter((run) => run.server === server),
+      ),
+    );
+  const tables: string[] = [];
+  if (benchCase.ratePerSec > 0) tables.push(table(rowsOf(deliveryRow)));
+  if (benchCase.ratePerSec === 0 || benchCase.nodeCount > 1) tables.push(table(rowsOf(connectionRow)));
+  return tables.join('\n');
+}
+
 /** What is wrong with a run, as sentences; none for a clean one. */
-export function failuresOf({ server, run, readyCount, failedCount, closedCount, delivery }: RunResult): string[] {
-  const where = `${server}, run ${run}:`;
-  const failures: string[] = [];
-  if (failedCount > 0) failures.push(`${where} ${failedCount} connections failed, ${readyCount} were ready`);
-  if (closedCount > 0) failures.push(`${where} ${closedCount} connections were closed`);
-  if (delivery === undefined) return failures;
-  if (delivery.deliveredCount === 0) failures.push(`${where} nothing was delivered`);
-  if (delivery.lostCount !== 0)
-    failures.push(`${where} ${delivery.lostCount} of ${delivery.expectedCount} messages lost`);
-  if (delivery.duplicateCount > 0) failures.push(`${where} ${delivery.duplicateCount} duplicates`);
-  if (delivery.backwardCount > 0) failures.push(`${where} ${delivery.backwardCount} messages out of order`);
-  return failures;
+export function failuresOf(result: RunResult): string[] {
+  return deliveryFailures(result).map((failure) => `${result.server}, run ${result.run}: ${failure}`);
 }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { RunResult } from './measure.js';
 import { parseOptions, SERVER_NAMES } from './options.js';
-import { cpuBetween, readCpu, readRssBytes } from './proc.js';
 import { failuresOf, median } from './report.js';
 
 const CLEAN: RunResult = {
@@ -16,6 +15,7 @@ const CLEAN: RunResult = {
   rssPerConnectionKb: 1,
   cpu: undefined,
   nsPerMessage: 1,
+  churnDeliveredCount: 0,
   delivery: {
     offeredCount: 2,
     acceptedCount: 2,
@@ -50,14 +50,34 @@ describe('parseOptions', () => {
       [2, 30],
     ]);
     expect(options?.servers).toEqual(['ws']);
-    expect(parseOptions([])?.servers).toEqual(SERVER_NAMES);
+    expect(parseOptions([])?.servers).toEqual(SERVER_NAMES.filter((name) => name !== 'uws-post'));
+    expect(parseOptions(['--only', 'uws-post'])?.servers).toEqual(['uws-post']);
     expect(parseOptions(['--rate', '7', '--scenario', 'idle'])?.cases[0]?.ratePerSec).toBe(0);
   });
 
   it('refuses what it does not know, naming what there is', () => {
-    expect(() => parseOptions(['--only', 'socketio'])).toThrow(/"socketio" is none of halley, uws/);
+    expect(() => parseOptions(['--only', 'nats'])).toThrow(/"nats" is none of halley, uws/);
     expect(() => parseOptions(['--members', 'many'])).toThrow(/--members must be a number/);
     expect(() => parseOptions(['--speed', '1'])).toThrow(/--speed/);
+  });
+
+  it('gives churn to small rooms and several nodes to the nodes scenario only', () => {
+    const options = parseOptions([
+      '--scenario',
+      'room,small-rooms,nodes',
+      '--churn',
+      '50',
+      '--nodes',
+      '3',
+      '--rate',
+      '1',
+    ]);
+    expect(options?.cases.map((one) => [one.scenario, one.churnPerSec, one.nodeCount])).toEqual([
+      ['room', 0, 1],
+      ['small-rooms', 50, 1],
+      ['nodes', 0, 3],
+    ]);
+    expect(parseOptions([])?.cases.some(({ scenario }) => scenario === 'nodes')).toBe(false);
   });
 
   it('measures a target alone, or beside the servers that are named', () => {
@@ -97,19 +117,5 @@ describe('median', () => {
     expect(median([5, undefined, 1, 3])).toBe(3);
     expect(median([4, 2])).toBe(2);
     expect(median([undefined])).toBeNaN();
-  });
-});
-
-describe('the kernel figures (Linux only, like the bench)', () => {
-  it("are this process's own", () => {
-    const before = readCpu(process.pid);
-    const untilMs = performance.now() + 60;
-    while (performance.now() < untilMs);
-    const after = readCpu(process.pid);
-    const spent = cpuBetween(process.pid, before!, after!);
-    expect(spent.userMs + spent.systemMs).toBeGreaterThan(0);
-    expect(spent.mainMs).toBeGreaterThan(0);
-    expect(readRssBytes(process.pid)).toBeGreaterThan(10_000_000);
-    expect(readCpu(2 ** 30)).toBeUndefined();
   });
 });

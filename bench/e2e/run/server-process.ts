@@ -1,30 +1,44 @@
 /**
  * Starts a server under test in a process of its own and waits until it answers.
  */
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import {
+  type DialectName,
+  FedServer,
+  type Feed,
+  type FeedReport,
+  feedThroughHttp,
+  SOCKETIO_PATH,
+} from '../../../src/cli/bench/index.js';
+import { Runner } from './app-door.js';
 import type { E2eOptions, ServerName } from './options.js';
 
 const HOST = '127.0.0.1';
 const START_DEADLINE_MS = 20_000;
 const STOP_DEADLINE_MS = 15_000;
-const POLL_MS = 50;
+const POLL_MS = 25;
 const ERROR_TAIL_CHARS = 2_000;
+/** Of a smoke: shorter than its longest case, which then shows that ids go on past the mark. */
+const SMOKE_MARK_AHEAD_MS = '500';
 
 export interface ServerProcess {
   readonly name: ServerName;
   readonly host: string;
   readonly port: number;
   readonly path: string;
+  readonly dialect: DialectName;
   /** Undefined: not our process, no CPU and memory figures. */
   readonly pid: number | undefined;
-  /** goim's HTTP API; undefined: the server is fed in-process only. */
-  readonly http: { readonly host: string; readonly port: number; readonly token: string } | undefined;
+  /** Base of the HTTP API; undefined: it has none. */
+  readonly httpUrl: string | undefined;
+  /** Publish through the door that the options name; resolves when the feed is over. */
+  feed(feed: Feed): Promise<FeedReport>;
   stop(): Promise<void>;
 }
 
@@ -33,6 +47,11 @@ export interface ServerFiles {
   readonly bundle: URL;
   /** The repository. */
   readonly root: URL;
+}
+
+/** The compiled entries of src/cli/bench. */
+export function benchEntry(files: ServerFiles, name: string): URL {
+  return new URL(`dist/cli/bench/${name}.js`, files.root);
 }
 
 /** A port that was free a moment ago. */
@@ -48,36 +67,21 @@ function freePort(): Promise<number> {
   });
 }
 
-async function until(child: ChildProcess, what: string, tail: () => string, isReady: () => Promise<boolean>) {
-  const deadlineMs = performance.now() + START_DEADLINE_MS;
-  while (!(await isReady())) {
-    if (child.exitCode !== null || child.signalCode !== null || performance.now() > deadlineMs) {
-      child.kill('SIGKILL');
-      throw new Error(`${what} did not start: exit=${child.exitCode ?? child.signalCode}\n${tail()}`);
-    }
-    await delay(POLL_MS);
-  }
-}
-
-async function stopChild(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  if (child.connected) child.disconnect();
-  else child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
-  await exited;
-  clearTimeout(timer);
-}
-
-/** Collects the end of what a child prints, for the error message. */
-function tailOf(child: ChildProcess): () => string {
-  let text = '';
+async function untilReady(child: ChildProcess, url: string): Promise<void> {
+  let tail = '';
   const add = (chunk: Buffer): void => {
-    text = (text + chunk.toString()).slice(-ERROR_TAIL_CHARS);
+    tail = (tail + chunk.toString()).slice(-ERROR_TAIL_CHARS);
   };
   child.stdout?.on('data', add);
   child.stderr?.on('data', add);
-  return () => text;
+  const deadlineMs = performance.now() + START_DEADLINE_MS;
+  while (!(await isOk(url))) {
+    if (child.exitCode !== null || child.signalCode !== null || performance.now() > deadlineMs) {
+      child.kill('SIGKILL');
+      throw new Error(`halley did not start: exit=${child.exitCode ?? child.signalCode}\n${tail}`);
+    }
+    await delay(POLL_MS);
+  }
 }
 
 async function isOk(url: string): Promise<boolean> {
@@ -88,7 +92,16 @@ async function isOk(url: string): Promise<boolean> {
   }
 }
 
-async function startHalley(options: E2eOptions, files: ServerFiles): Promise<ServerProcess> {
+async function terminate(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+async function startHalley(node: number, options: E2eOptions, files: ServerFiles): Promise<ServerProcess> {
   const [port, httpPort] = [await freePort(), await freePort()];
   const dataDir = await mkdtemp(join(tmpdir(), 'halley-bench-'));
   const flags = {
@@ -96,32 +109,56 @@ async function startHalley(options: E2eOptions, files: ServerFiles): Promise<Ser
     'ws-port': port,
     'http-port': httpPort,
     'data-dir': dataDir,
+    'server-id': `bench-${node}`,
     app: fileURLToPath(new URL('servers/halley-app.mjs', files.bundle)),
   };
-  const child = spawn(
-    process.execPath,
-    [
-      ...options.nodeFlags,
-      fileURLToPath(new URL('dist/main.js', files.root)),
-      ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]),
-    ],
-    {
-      cwd: fileURLToPath(files.root),
-      env: { HALLEY_LOG_LEVEL: 'warn', ...process.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
-  await until(child, 'halley', tailOf(child), () => isOk(`http://${HOST}:${httpPort}/ready`));
+  const argv = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
+  const env = {
+    HALLEY_LOG_LEVEL: 'warn',
+    ...(options.isSmoke ? { HALLEY_ID_MARK_AHEAD_MS: SMOKE_MARK_AHEAD_MS } : {}),
+    ...process.env,
+  };
+  const httpUrl = `http://${HOST}:${httpPort}`;
+  const common = { name: 'halley', host: HOST, port, path: '/sub', dialect: 'goim', httpUrl } as const;
+  const removeData = (): Promise<void> => rm(dataDir, { recursive: true, force: true });
+  if (options.door === 'embed') {
+    const entry = benchEntry(files, 'embedded-server.main');
+    const server = await FedServer.start(entry, argv, { execArgv: options.nodeFlags, env });
+    return {
+      ...common,
+      pid: server.pid,
+      feed: (feed) => server.feed(feed),
+      stop: async () => {
+        await server.stop();
+        await removeData();
+      },
+    };
+  }
+  const main = fileURLToPath(new URL('dist/main.js', files.root));
+  const child = spawn(process.execPath, [...options.nodeFlags, main, ...argv], {
+    cwd: fileURLToPath(files.root),
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  await untilReady(child, `${httpUrl}/ready`);
   return {
-    name: 'halley',
-    host: HOST,
-    port,
-    path: '/sub',
+    ...common,
     pid: child.pid,
-    http: { host: HOST, port: httpPort, token: '' },
+    feed: async (feed) => {
+      if (options.door === 'http') {
+        const api = { host: HOST, port: httpPort, token: '' };
+        return feedThroughHttp(benchEntry(files, 'http-publisher.main'), { feed, ...api });
+      }
+      const runner = await Runner.connect({ host: HOST, port, path: '/sub' });
+      try {
+        return await runner.feed(feed);
+      } finally {
+        runner.close();
+      }
+    },
     stop: async () => {
-      await stopChild(child);
-      await rm(dataDir, { recursive: true, force: true });
+      await terminate(child);
+      await removeData();
     },
   };
 }
@@ -129,41 +166,67 @@ async function startHalley(options: E2eOptions, files: ServerFiles): Promise<Ser
 async function startPeer(
   name: ServerName,
   entry: string,
-  settings: readonly number[],
+  settings: readonly (number | string)[],
   options: E2eOptions,
   files: ServerFiles,
 ): Promise<ServerProcess> {
   const port = await freePort();
-  const child = fork(new URL(`servers/${entry}`, files.bundle), [String(port), ...settings.map(String)], {
-    execArgv: [...options.nodeFlags],
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-  let isReady = false;
-  child.once('message', () => {
-    isReady = true;
-  });
-  await until(child, name, tailOf(child), async () => isReady);
-  return { name, host: HOST, port, path: '/sub', pid: child.pid, http: undefined, stop: () => stopChild(child) };
+  const server = await FedServer.start(
+    new URL(`servers/${entry}`, files.bundle),
+    [String(port), ...settings.map(String)],
+    { execArgv: options.nodeFlags, env: process.env },
+  );
+  const isSocketIo = name === 'socketio';
+  return {
+    name,
+    host: HOST,
+    port,
+    path: isSocketIo ? SOCKETIO_PATH : '/sub',
+    dialect: isSocketIo ? 'socketio' : 'goim',
+    pid: server.pid,
+    httpUrl: undefined,
+    feed: (feed) => server.feed(feed),
+    stop: () => server.stop(),
+  };
 }
 
-/** @throws Error with the end of the server's output when it does not answer in time */
-export function startServer(name: ServerName, options: E2eOptions, files: ServerFiles): Promise<ServerProcess> {
+/**
+ * @param node which of several of the kind
+ * @throws Error with the end of the server's output when it does not answer in time
+ */
+export function startServer(
+  name: ServerName,
+  node: number,
+  options: E2eOptions,
+  files: ServerFiles,
+): Promise<ServerProcess> {
   switch (name) {
     case 'halley':
-      return startHalley(options, files);
+      return startHalley(node, options, files);
     case 'ws':
       return startPeer(name, 'ws.peer.mjs', [], options, files);
+    case 'socketio':
+      return startPeer(name, 'socketio.peer.mjs', [], options, files);
     case 'uws':
-      return startPeer(name, 'uws.peer.mjs', [options.buckets, 0], options, files);
+      return startPeer(name, 'uws.peer.mjs', [options.buckets, 0, 'sharded'], options, files);
+    case 'uws-post':
+      return startPeer(name, 'uws.peer.mjs', [options.buckets, 0, 'broadcast'], options, files);
     case 'uws-inline':
-      return startPeer(name, 'uws.peer.mjs', [0, 0], options, files);
+      return startPeer(name, 'uws.peer.mjs', [0, 0, 'sharded'], options, files);
     case 'uws-merge':
-      return startPeer(name, 'uws.peer.mjs', [0, options.mergeWindowMs], options, files);
+      return startPeer(name, 'uws.peer.mjs', [0, options.mergeWindowMs, 'sharded'], options, files);
     case 'target': {
       const { target } = options;
       if (target === undefined) return Promise.reject(new Error('no --target was given'));
-      const http = { host: target.httpHost, port: target.httpPort, token: target.token };
-      return Promise.resolve({ name, ...target, http, stop: () => Promise.resolve() });
+      const { httpHost: host, httpPort: port, token } = target;
+      return Promise.resolve({
+        name,
+        ...target,
+        dialect: 'goim',
+        httpUrl: `http://${host}:${port}`,
+        feed: (feed) => feedThroughHttp(benchEntry(files, 'http-publisher.main'), { feed, host, port, token }),
+        stop: () => Promise.resolve(),
+      });
     }
   }
 }

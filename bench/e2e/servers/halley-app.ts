@@ -1,13 +1,12 @@
 /**
- * The application module (`--app`) that makes Halley publish in-process, as the peers do: a FEED packet starts the feed in
- * the bucket that holds the runner's connection, everything else is echoed.
+ * Halley's application module (`--app`): everything is echoed, and a FEED packet (`--door app`) starts the feed in the
+ * bucket that holds the runner's connection. From there every publish crosses bucket, control thread, bucket, and is
+ * answered: what an application inside the buckets pays.
  *
  * Threads: loaded once in every bucket.
  */
+import { type Feed, OPERATION, runFeed } from '../../../src/cli/bench/index.js';
 import type { Agent, Application } from '../../../src/push/index.js';
-import type { Feed } from '../wire/feed.js';
-import { OPERATION } from '../wire/packet.js';
-import { runFeed } from './run-feed.js';
 
 export const app: Application = (server) => {
   const startFeed = async (runner: Agent, feed: Feed): Promise<void> => {

@@ -1,26 +1,30 @@
 /**
  * Peer: bare uWebSockets.js. With 0 workers everything is on the main thread; with T workers each holds a share of the
- * sockets on the same port and main hands every message to all of them by postMessage. A merge window above 0 collects
- * the messages of a target and publishes them as one frame.
+ * sockets on the same port. A merge window above 0 collects the messages of a target and publishes them as one frame.
  *
- * Run: node uws.peer.mjs <port> <workers> <merge window ms>
+ * Hand-over to workers: `sharded` posts one transferred buffer per worker and turn, to the workers that hold the key or
+ * members of the room; `broadcast` posts every message to every worker, as programs usually do.
+ *
+ * Run: node uws.peer.mjs <port> <workers> <merge window ms> <sharded|broadcast>
  */
 import { Worker } from 'node:worker_threads';
-import type { Feed } from '../wire/feed.js';
-import { announceReady, feedReportPacket } from './peer.js';
-import { runFeed } from './run-feed.js';
+import { makeBatch, OPERATION } from '../../../src/cli/bench/index.js';
+import { servePeer } from './peer.js';
+import { type ShardBatch, ShardBatchWriter } from './shard-batch.js';
+import { ShardMap } from './shard-map.js';
 import type { FromUwsWorker, ToUwsWorker } from './uws.worker.js';
-import { UwsShard, type UwsSocket } from './uws-shard.js';
+import { UwsShard } from './uws-shard.js';
 
-const [port, workerCount, mergeWindowMs] = process.argv.slice(2).map(Number) as [number, number, number];
+const [port, workerCount, mergeWindowMs] = process.argv.slice(2, 5).map(Number) as [number, number, number];
+const isSharded = process.argv[5] !== 'broadcast';
 
-/** Hand a merged batch to the sockets. */
-type Spread = (target: string, bodies: readonly Uint8Array[]) => void;
+/** Hand a frame to the sockets. */
+type Spread = (target: string, frame: Uint8Array) => void;
 
-function mergingPublish(spread: Spread): (target: string, body: Uint8Array) => boolean {
+function publisher(spread: Spread): (target: string, body: Uint8Array) => boolean {
   if (mergeWindowMs === 0) {
     return (target, body) => {
-      spread(target, [body]);
+      spread(target, makeBatch(OPERATION.PUSHED, [body]));
       return true;
     };
   }
@@ -30,7 +34,7 @@ function mergingPublish(spread: Spread): (target: string, body: Uint8Array) => b
       setTimeout(() => {
         const due = pending;
         pending = new Map();
-        for (const [name, bodies] of due) spread(name, bodies);
+        for (const [name, bodies] of due) spread(name, makeBatch(OPERATION.PUSHED, bodies));
       }, mergeWindowMs);
     }
     const bodies = pending.get(target);
@@ -41,35 +45,64 @@ function mergingPublish(spread: Spread): (target: string, body: Uint8Array) => b
 }
 
 async function serveInline(): Promise<void> {
-  const publish = mergingPublish((target, bodies) => shard.publish(target, bodies));
-  const onFeed = (socket: UwsSocket, feed: Feed): void => {
-    runFeed(feed, publish).then((report) => socket.send(feedReportPacket(report), true));
-  };
-  const shard = new UwsShard({ port, onFeed });
+  const shard = new UwsShard(port);
   await shard.listen();
+  servePeer(publisher((target, frame) => shard.publish(target, frame)));
 }
 
 async function serveWithWorkers(): Promise<void> {
+  const map = new ShardMap(workerCount);
   const workers = Array.from(
     { length: workerCount },
-    () => new Worker(new URL('./uws.worker.mjs', import.meta.url), { workerData: { port } }),
+    () => new Worker(new URL('./uws.worker.mjs', import.meta.url), { workerData: { port, isSharded } }),
   );
-  const publish = mergingPublish((target, bodies) => {
-    const message: ToUwsWorker = { target, bodies };
-    for (const worker of workers) worker.postMessage(message);
+  const post = (worker: number, batch: ShardBatch): void =>
+    workers[worker]!.postMessage(batch satisfies ToUwsWorker, [batch.bytes]);
+  let syncedCount = 0;
+  let onSynced: () => void = () => undefined;
+  /** The map is up to date: a client's auth is answered before the main thread hears of it. */
+  const synced = (): Promise<void> =>
+    new Promise((resolve) => {
+      syncedCount = 0;
+      onSynced = resolve;
+      for (const worker of workers) worker.postMessage('sync' satisfies ToUwsWorker);
+    });
+  const listening = workers.map(
+    (worker, index) =>
+      new Promise<void>((resolve) => {
+        worker.on('message', (message: FromUwsWorker) => {
+          if (message.kind === 'listening') resolve();
+          else if (message.kind === 'synced') {
+            syncedCount += 1;
+            if (syncedCount === workerCount) onSynced();
+          } else for (const change of message.changes) map.apply(index, change);
+        });
+      }),
+  );
+  await Promise.all(listening);
+  if (!isSharded) {
+    const spread: Spread = (target, frame) => {
+      for (let worker = 0; worker < workerCount; worker++) {
+        const bytes = new Uint8Array(frame).buffer;
+        post(worker, { targets: [target], ends: [frame.length], bytes });
+      }
+    };
+    servePeer(publisher(spread), { beforeFeed: synced });
+    return;
+  }
+  const writers = workers.map(() => new ShardBatchWriter());
+  const flush = (): void => {
+    writers.forEach((writer, worker) => {
+      if (!writer.isEmpty) post(worker, writer.take());
+    });
+  };
+  const spread: Spread = (target, frame) => map.visitHolders(target, (worker) => writers[worker]!.add(target, frame));
+  const publish = publisher((target, frame) => {
+    spread(target, frame);
+    // Windows end in a timer of their own, not in a turn of the pacer.
+    if (mergeWindowMs > 0) queueMicrotask(flush);
   });
-  await Promise.all(
-    workers.map(
-      (worker) =>
-        new Promise<void>((resolve) => {
-          worker.on('message', (message: FromUwsWorker) => {
-            if (message.kind === 'listening') resolve();
-            else runFeed(message.feed, publish).then((report) => worker.postMessage({ report } satisfies ToUwsWorker));
-          });
-        }),
-    ),
-  );
+  servePeer(publish, { beforeFeed: synced, onTurn: flush });
 }
 
 await (workerCount === 0 ? serveInline() : serveWithWorkers());
-announceReady();

@@ -4,12 +4,12 @@
  * Run: node ws.peer.mjs <port>
  */
 import { WebSocket, WebSocketServer } from 'ws';
-import { makeBatch, OPERATION } from '../wire/packet.js';
-import { announceReady, feedReportPacket, handlePeerPacket, type PeerActions } from './peer.js';
-import { runFeed } from './run-feed.js';
+import { makeBatch, OPERATION } from '../../../src/cli/bench/index.js';
+import { handlePeerPacket, type PeerActions, servePeer } from './peer.js';
 
 const port = Number(process.argv[2]);
 const rooms = new Map<string, Set<WebSocket>>();
+const roomOf = new WeakMap<WebSocket, string>();
 const byKey = new Map<string, WebSocket>();
 
 function publish(target: string, body: Uint8Array): boolean {
@@ -21,22 +21,26 @@ function publish(target: string, body: Uint8Array): boolean {
   return true;
 }
 
+function move(socket: WebSocket, room: string): void {
+  rooms.get(roomOf.get(socket) ?? '')?.delete(socket);
+  roomOf.set(socket, room);
+  if (room === '') return;
+  const members = rooms.get(room) ?? new Set();
+  members.add(socket);
+  rooms.set(room, members);
+}
+
 const actions: PeerActions<WebSocket> = {
   send: (socket, packet) => socket.send(packet),
   admit: (socket, key, room) => {
     byKey.set(key, socket);
-    if (room === '') return;
-    const members = rooms.get(room) ?? new Set();
-    members.add(socket);
-    rooms.set(room, members);
+    move(socket, room);
   },
-  feed: (socket, feed) => {
-    runFeed(feed, publish).then((report) => socket.send(feedReportPacket(report)));
-  },
+  changeRoom: move,
 };
 
 const server = new WebSocketServer({ host: '127.0.0.1', port, perMessageDeflate: false, backlog: 4096 });
 server.on('connection', (socket) => {
   socket.on('message', (data: Buffer) => handlePeerPacket(actions, socket, data));
 });
-server.on('listening', announceReady);
+server.on('listening', () => servePeer(publish));

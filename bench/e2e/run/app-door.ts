@@ -1,16 +1,11 @@
 /**
- * Starts a feed on a server and waits for its report, through either door.
+ * `--door app`: the runner's own connection to Halley, on which the application module in a bucket is told what to publish.
  */
-import { fork } from 'node:child_process';
 import { WebSocket } from 'ws';
-import type { HttpFeed } from '../servers/http-publisher.main.js';
-import type { Feed, FeedReport } from '../wire/feed.js';
-import { makePacket, OPERATION, visitPackets } from '../wire/packet.js';
-import type { ServerProcess } from './server-process.js';
+import { type Feed, type FeedReport, makePacket, OPERATION, visitPackets } from '../../../src/cli/bench/index.js';
 
 const EMPTY = new Uint8Array(0);
 
-/** The runner's own connection to a server under test. */
 export class Runner {
   readonly #socket: WebSocket;
   #onPacket: (op: number, body: Buffer) => void = () => undefined;
@@ -22,7 +17,7 @@ export class Runner {
     });
   }
 
-  static async connect({ host, port, path }: ServerProcess): Promise<Runner> {
+  static async connect({ host, port, path }: { host: string; port: number; path: string }): Promise<Runner> {
     const socket = new WebSocket(`ws://${host}:${port}${path}`, { perMessageDeflate: false });
     const runner = new Runner(socket);
     await new Promise((resolve, reject) => {
@@ -60,15 +55,4 @@ export class Runner {
       this.#socket.send(makePacket(op, 1, body));
     });
   }
-}
-
-/** Publish through goim's HTTP API from a process of its own; resolves when the feed is over. */
-export function feedThroughHttp(entry: URL, httpFeed: HttpFeed): Promise<FeedReport> {
-  const child = fork(entry, [], { execArgv: [] });
-  return new Promise((resolve, reject) => {
-    child.once('message', (report) => resolve(report as FeedReport));
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the publisher ended without a report: exit=${code}`)));
-    child.send(httpFeed);
-  });
 }

@@ -13,6 +13,8 @@ export const OPERATION = {
   AUTH: 7,
   AUTH_REPLY: 8,
   RAW: 9,
+  CHANGE_ROOM: 12,
+  CHANGE_ROOM_REPLY: 13,
   /** The operation of every pushed message. */
   PUSHED: 1000,
   /** Runner to server under test, not part of goim: publish what the JSON body says. */

@@ -20,6 +20,9 @@ async function answer(request: LoadRequest): Promise<LoadAnswer> {
       return { done: true };
     case 'echo':
       return { echo: await client.echo(request.ratePerSec, request.messageCount) };
+    case 'churn':
+      await client.churn(request.ratePerSec, request.changeCount, request.roomCount);
+      return { done: true };
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * WebSocket frames, as little of RFC 6455 as a load client needs: unmasked frames in, masked frames out.
  */
-export const FRAME_OPCODE = { BINARY: 2, CLOSE: 8, PING: 9 } as const;
+export const FRAME_OPCODE = { TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9 } as const;
 
 const FIN = 0x80;
 const MASKED = 0x80;
@@ -40,12 +40,12 @@ export function walkFrames(bytes: Uint8Array, end: number, visit: FrameVisitor):
 }
 
 /** One client frame. Its mask is zero, which leaves the payload as it is: the RFC's randomness is for browsers. */
-export function makeClientFrame(payload: Uint8Array): Buffer {
+export function makeClientFrame(payload: Uint8Array, opcode: number = FRAME_OPCODE.BINARY): Buffer {
   const isShort = payload.length < LENGTH_16;
   if (payload.length > 0xffff) throw new Error(`a bench client sends no such frame: payload_bytes=${payload.length}`);
   const headerBytes = (isShort ? 2 : 4) + MASK_BYTES;
   const frame = Buffer.alloc(headerBytes + payload.length);
-  frame[0] = FIN | FRAME_OPCODE.BINARY;
+  frame[0] = FIN | opcode;
   frame[1] = MASKED | (isShort ? payload.length : LENGTH_16);
   if (!isShort) frame.writeUInt16BE(payload.length, 2);
   frame.set(payload, headerBytes);

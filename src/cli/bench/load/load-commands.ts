@@ -1,6 +1,8 @@
 /**
  * What the runner and a load client tell each other over the process channel. Each request has one answer with its id.
  */
+import type { DelayCounts } from './delay-histogram.js';
+import type { DialectName } from './dialect.port.js';
 import type { OrderTotals } from './order-tally.js';
 
 export interface ConnectRequest {
@@ -8,11 +10,16 @@ export interface ConnectRequest {
   readonly host: string;
   readonly port: number;
   readonly path: string;
+  readonly dialect: DialectName;
   /** Index of the first connection of this process; keys, mids and rooms follow from the index. */
   readonly firstIndex: number;
   readonly connectionCount: number;
+  /** Mid of connection 0. */
+  readonly firstMid: number;
   /** Connection i joins room i % roomCount; 0: no room. */
   readonly roomCount: number;
+  /** All join this room, whatever roomCount says. */
+  readonly room?: string | undefined;
   /** Handshakes under way at a time. */
   readonly inflightCount: number;
   /** One connection in so many has its delays recorded. */
@@ -29,7 +36,9 @@ export type LoadRequest =
   /** Every connection sends op 2 once, spread over the time; answered when all replies are in. */
   | { readonly kind: 'heartbeat'; readonly spreadMs: number }
   /** Connections send op 4 in turn; answered when the last was sent. */
-  | { readonly kind: 'echo'; readonly ratePerSec: number; readonly messageCount: number };
+  | { readonly kind: 'echo'; readonly ratePerSec: number; readonly messageCount: number }
+  /** Connections join a room and leave it again, in turn; answered when every change was. */
+  | { readonly kind: 'churn'; readonly ratePerSec: number; readonly changeCount: number; readonly roomCount: number };
 
 export interface ConnectAnswer {
   readonly readyCount: number;
@@ -49,8 +58,8 @@ export interface LoadTally extends OrderTotals {
   readonly heartbeatReplyCount: number;
   /** CPU of the load client since it started. */
   readonly cpuMs: number;
-  /** HdrHistogram of the delays in microseconds, compressed, base64. Only where asked for. */
-  readonly delays?: string;
+  /** Only where asked for. */
+  readonly delays?: DelayCounts;
 }
 
 export interface EchoAnswer {

@@ -95,3 +95,46 @@ export function readDataSegments(): number | undefined {
     return undefined;
   }
 }
+
+/** Of several nodes: the main threads together, the busiest other threads together, and so on. */
+export function addCpu(parts: readonly CpuSpent[]): CpuSpent {
+  const total = (field: (part: CpuSpent) => number): number => parts.reduce((sum, part) => sum + field(part), 0);
+  const threadCount = Math.max(0, ...parts.map(({ otherMs }) => otherMs.length));
+  return {
+    userMs: total(({ userMs }) => userMs),
+    systemMs: total(({ systemMs }) => systemMs),
+    mainMs: total(({ mainMs }) => mainMs),
+    otherMs: Array.from({ length: threadCount }, (_, index) => total(({ otherMs }) => otherMs[index] ?? 0)),
+  };
+}
+
+/** CPU and memory of the processes under test; undefined values where one of them is not ours. */
+export class ProcessMeter {
+  readonly #pids: readonly number[] | undefined;
+  #before: readonly (ProcessCpu | undefined)[] = [];
+
+  constructor(pids: readonly (number | undefined)[]) {
+    this.#pids = pids.every((pid) => pid !== undefined) ? pids : undefined;
+  }
+
+  /** Start of a window. */
+  mark(): void {
+    this.#before = (this.#pids ?? []).map(readCpu);
+  }
+
+  /** CPU since mark(). */
+  spent(): CpuSpent | undefined {
+    const parts = this.#pids?.map((pid, index) => {
+      const before = this.#before[index];
+      const after = readCpu(pid);
+      return before === undefined || after === undefined ? undefined : cpuBetween(pid, before, after);
+    });
+    return parts?.every((part) => part !== undefined) ? addCpu(parts) : undefined;
+  }
+
+  /** Resident memory of all together. */
+  rssBytes(): number | undefined {
+    const parts = this.#pids?.map(readRssBytes);
+    return parts?.every((part) => part !== undefined) ? parts.reduce((sum, part) => sum + part, 0) : undefined;
+  }
+}

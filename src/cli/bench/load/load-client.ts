@@ -3,35 +3,28 @@
  *
  * Threads: a process of its own, driven by load-client.main.ts.
  */
-import { build as buildHistogram, encodeIntoCompressedBase64, type Histogram } from 'hdr-histogram-js';
 import { keyOf, roomId } from '../wire/feed.js';
 import { makeMessage, readNumber, readStampNs } from '../wire/message.layout.js';
 import { pace } from '../wire/pacer.js';
-import { makePacket, OPERATION } from '../wire/packet.js';
+import { DelayHistogram } from './delay-histogram.js';
+import type { Dialect } from './dialect.port.js';
+import { goimDialect } from './goim-dialect.js';
 import type { ConnectAnswer, ConnectRequest, EchoAnswer, LoadTally } from './load-commands.js';
 import { LoadConnection, type LoadConnectionLinks } from './load-connection.js';
 import { OrderTally } from './order-tally.js';
+import { socketioDialect } from './socketio-dialect.js';
 
 const READ_BUFFER_BYTES = 262_144;
 /** The kernel searches long for a free port once an address has used many (facts: 19,000 from one took 8 to 17 s). */
 const CONNECTIONS_PER_ADDRESS = 2_000;
-const MAX_DELAY_US = 120_000_000;
 const POLL_MS = 10;
-const HEARTBEAT_DEADLINE_MS = 30_000;
+const REPLY_DEADLINE_MS = 30_000;
 
-/** 127.1.0.1, 127.1.0.2 and so on; only Linux answers for the whole of 127/8. */
-function sourceAddress(index: number): string | undefined {
-  if (process.platform !== 'linux') return undefined;
+/** 127.1.0.1, 127.1.0.2 and so on towards a loopback server; only Linux answers for the whole of 127/8. */
+function sourceAddress(host: string, index: number): string | undefined {
+  if (process.platform !== 'linux' || !/^(127\.|localhost$)/.test(host)) return undefined;
   const block = Math.floor(index / CONNECTIONS_PER_ADDRESS);
   return `127.1.${Math.floor(block / 250)}.${(block % 250) + 1}`;
-}
-
-function newHistogram(): Histogram {
-  return buildHistogram({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: MAX_DELAY_US,
-    numberOfSignificantValueDigits: 3,
-  });
 }
 
 export class LoadClient implements LoadConnectionLinks {
@@ -39,7 +32,8 @@ export class LoadClient implements LoadConnectionLinks {
   #connections: LoadConnection[] = [];
   #firstIndex = 0;
   #tally = new OrderTally(0);
-  #delays = newHistogram();
+  readonly #delays = new DelayHistogram();
+  #dialect: Dialect = goimDialect();
   #isVerifying = true;
   #readyCount = 0;
   #failedCount = 0;
@@ -49,6 +43,7 @@ export class LoadClient implements LoadConnectionLinks {
   #readCount = 0;
   #readBytes = 0;
   #heartbeatReplyCount = 0;
+  #roomChangeCount = 0;
   /** Called whenever a handshake ended, one way or the other. */
   #onSettled: () => void = () => undefined;
 
@@ -57,6 +52,7 @@ export class LoadClient implements LoadConnectionLinks {
     const { connectionCount, inflightCount } = request;
     this.#firstIndex = request.firstIndex;
     this.#isVerifying = request.isVerifying;
+    if (request.dialect === 'socketio') this.#dialect = socketioDialect();
     this.#tally = new OrderTally(connectionCount);
     const startedMs = performance.now();
     return new Promise((resolve) => {
@@ -86,6 +82,7 @@ export class LoadClient implements LoadConnectionLinks {
     this.#readCount = 0;
     this.#readBytes = 0;
     this.#heartbeatReplyCount = 0;
+    this.#roomChangeCount = 0;
   }
 
   tally(withDelays: boolean): LoadTally {
@@ -98,25 +95,19 @@ export class LoadClient implements LoadConnectionLinks {
       closedCount: this.#closedCount,
       heartbeatReplyCount: this.#heartbeatReplyCount,
       cpuMs: (user + system) / 1000,
-      ...(withDelays ? { delays: encodeIntoCompressedBase64(this.#delays) } : {}),
+      ...(withDelays ? { delays: this.#delays.counts() } : {}),
     };
   }
 
   async heartbeat(spreadMs: number): Promise<void> {
-    const packet = makePacket(OPERATION.HEARTBEAT, 2, new Uint8Array(0));
+    const frame = this.#dialect.heartbeat();
     const wanted = this.#heartbeatReplyCount + this.#connections.length;
     await pace({
       ratePerSec: (this.#connections.length * 1000) / spreadMs,
       messageCount: this.#connections.length,
-      publish: (index) => this.#send(index, packet),
+      publish: (index) => this.#send(index, frame),
     });
-    const deadlineMs = performance.now() + HEARTBEAT_DEADLINE_MS;
-    while (this.#heartbeatReplyCount < wanted) {
-      if (performance.now() > deadlineMs) {
-        throw new Error(`heartbeats stayed unanswered: wanted=${wanted} replies=${this.#heartbeatReplyCount}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+    await this.#replied('heartbeats', wanted, () => this.#heartbeatReplyCount);
   }
 
   /** Connection i % count sends message floor(i / count); the reply carries it back. */
@@ -127,10 +118,25 @@ export class LoadClient implements LoadConnectionLinks {
       messageCount,
       publish: (index, stampNs) => {
         const number = Math.floor(index / connectionCount);
-        return this.#send(index % connectionCount, makePacket(OPERATION.SEND, number, makeMessage(number, stampNs)));
+        return this.#send(index % connectionCount, this.#dialect.echo(number, makeMessage(number, stampNs)));
       },
     });
     return { sentCount: report.acceptedCount, maxLateMs: report.maxLateMs };
+  }
+
+  /** Connection i % count joins a room, a later time round it leaves, and so on, each time another room. */
+  async churn(ratePerSec: number, changeCount: number, roomCount: number): Promise<void> {
+    const connectionCount = this.#connections.length;
+    const wanted = this.#roomChangeCount + changeCount;
+    await pace({
+      ratePerSec,
+      messageCount: changeCount,
+      publish: (index) => {
+        const isJoin = Math.floor(index / connectionCount) % 2 === 0;
+        return this.#send(index % connectionCount, this.#dialect.changeRoom(isJoin ? roomId(index % roomCount) : ''));
+      },
+    });
+    await this.#replied('room changes', wanted, () => this.#roomChangeCount);
   }
 
   // What the connections tell.
@@ -161,27 +167,42 @@ export class LoadClient implements LoadConnectionLinks {
     else this.#tally.addUnread(connection.slot);
     if (!connection.isSampled) return;
     const delayUs = (connection.readAtNs - readStampNs(bytes, bodyStart)) / 1000;
-    this.#delays.recordValue(Math.min(Math.max(1, Math.round(delayUs)), MAX_DELAY_US));
+    this.#delays.record(delayUs);
   }
 
   onHeartbeatReply(): void {
     this.#heartbeatReplyCount += 1;
   }
 
-  #send(slot: number, packet: Uint8Array): boolean {
+  onRoomChanged(): void {
+    this.#roomChangeCount += 1;
+  }
+
+  async #replied(what: string, wantedCount: number, replyCount: () => number): Promise<void> {
+    const deadlineMs = performance.now() + REPLY_DEADLINE_MS;
+    while (replyCount() < wantedCount) {
+      if (performance.now() > deadlineMs) {
+        throw new Error(`${what} stayed unanswered: wanted=${wantedCount} replies=${replyCount()}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  #send(slot: number, frame: Uint8Array): boolean {
     const connection = this.#connections[slot];
     if (connection?.isOpen !== true) return false;
-    connection.send(packet);
+    connection.sendFrame(frame);
     return true;
   }
 
   #open(request: ConnectRequest): void {
     const slot = this.#connections.length;
     const index = this.#firstIndex + slot;
+    const room = request.room ?? (request.roomCount === 0 ? undefined : roomId(index % request.roomCount));
     const body = {
-      mid: index + 1,
+      mid: request.firstMid + index,
       key: keyOf(index),
-      ...(request.roomCount === 0 ? {} : { room_id: roomId(index % request.roomCount) }),
+      ...(room === undefined ? {} : { room_id: room }),
       platform: 'bench',
       accepts: [1000, 1001, 1002],
     };
@@ -189,8 +210,9 @@ export class LoadClient implements LoadConnectionLinks {
       host: request.host,
       port: request.port,
       path: request.path,
-      localAddress: sourceAddress(index),
+      localAddress: sourceAddress(request.host, index),
       authBody: JSON.stringify(body),
+      dialect: this.#dialect,
     };
     this.#connections.push(new LoadConnection(slot, index % request.sampleEvery === 0, target, this));
   }

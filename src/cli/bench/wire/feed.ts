@@ -7,6 +7,8 @@ export type FeedTarget = 'room' | 'key';
 export interface Feed {
   readonly target: FeedTarget;
   readonly targetCount: number;
+  /** The one room that is fed, by its own name; then targetCount is 1. Absent: rooms are named by roomId(). */
+  readonly room?: string | undefined;
   readonly ratePerSec: number;
   readonly messageCount: number;
 }
@@ -21,14 +23,8 @@ export interface FeedReport {
 }
 
 /** Rooms are `type://name`, as goim's HTTP API wants them. */
-export const ROOM_TYPE = 'bench';
-
-export function roomName(index: number): string {
-  return `r${index}`;
-}
-
 export function roomId(index: number): string {
-  return `${ROOM_TYPE}://${roomName(index)}`;
+  return `bench://r${index}`;
 }
 
 /** Device key of connection `index`. */
@@ -36,7 +32,27 @@ export function keyOf(index: number): string {
   return `bench-device-${index}`;
 }
 
+/** Rooms or keys of a feed, in the order in which messages go to them. */
+export function targetNames({ target, targetCount, room }: Feed): string[] {
+  if (room !== undefined) return [room];
+  return Array.from({ length: targetCount }, (_, index) => (target === 'room' ? roomId(index) : keyOf(index)));
+}
+
 /** Messages of a feed of `acceptedCount` that target `index` gets. */
 export function messagesOfTarget(acceptedCount: number, targetCount: number, index: number): number {
   return Math.floor(acceptedCount / targetCount) + (index < acceptedCount % targetCount ? 1 : 0);
+}
+
+/** Messages that the connections firstIndex and up, `connectionCount` of them, must get of `acceptedCount` together. */
+export function expectedDeliveries(
+  { targetCount }: Feed,
+  acceptedCount: number,
+  firstIndex: number,
+  connectionCount: number,
+): number {
+  let expected = 0;
+  for (let index = firstIndex; index < firstIndex + connectionCount; index++) {
+    expected += messagesOfTarget(acceptedCount, targetCount, index % targetCount);
+  }
+  return expected;
 }

@@ -2,7 +2,8 @@
  * The load processes of one run, as one: splits the connections over them and adds up what they counted.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { build as buildHistogram, decodeFromCompressedBase64, type Histogram } from 'hdr-histogram-js';
+import { messagesOfTarget } from '../wire/feed.js';
+import { DelayHistogram } from './delay-histogram.js';
 import type {
   ConnectAnswer,
   ConnectRequest,
@@ -12,20 +13,38 @@ import type {
   LoadTally,
   NumberedAnswer,
   NumberedRequest,
-} from '../load/load-commands.js';
-import { messagesOfTarget } from '../wire/feed.js';
+} from './load-commands.js';
 
 export interface FleetTally extends Omit<LoadTally, 'delays'> {
-  /** Microseconds. */
-  readonly delays: Histogram;
+  readonly delays: DelayHistogram;
+}
+
+/** Where the connections of one node go. */
+export type LoadTarget = Pick<ConnectRequest, 'host' | 'port' | 'path' | 'dialect'>;
+
+export interface LoadFleetOptions {
+  /** The compiled load-client.main. */
+  readonly entry: URL;
+  readonly nodeCount: number;
+  readonly connectionsPerNode: number;
+  /** Connections of one process; its descriptors bound it. */
+  readonly connectionsPerClient: number;
+  /** Index of the first connection: keys, mids and rooms follow from it, so two fleets of one server must differ. */
+  readonly firstIndex: number;
 }
 
 class LoadProcess {
+  readonly node: number;
+  readonly firstIndex: number;
+  readonly connectionCount: number;
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (answer: LoadAnswer) => void; reject: (error: Error) => void }>();
   #lastId = 0;
 
-  constructor(entry: URL) {
+  constructor(entry: URL, node: number, firstIndex: number, connectionCount: number) {
+    this.node = node;
+    this.firstIndex = firstIndex;
+    this.connectionCount = connectionCount;
     this.#child = fork(entry, [], { execArgv: [] });
     this.#child.on('message', ({ id, answer }: NumberedAnswer) => {
       const waiter = this.#waiting.get(id);
@@ -55,25 +74,33 @@ class LoadProcess {
 
 export class LoadFleet {
   readonly #processes: readonly LoadProcess[];
-  readonly #connectionsPerClient: number;
 
-  constructor(entry: URL, connectionCount: number, connectionsPerClient: number) {
-    const processCount = Math.ceil(connectionCount / connectionsPerClient);
-    this.#connectionsPerClient = connectionsPerClient;
-    this.#processes = Array.from({ length: processCount }, () => new LoadProcess(entry));
+  constructor({ entry, nodeCount, connectionsPerNode, connectionsPerClient, firstIndex }: LoadFleetOptions) {
+    const processes: LoadProcess[] = [];
+    for (let node = 0; node < nodeCount; node++) {
+      for (let taken = 0; taken < connectionsPerNode; taken += connectionsPerClient) {
+        const count = Math.min(connectionsPerClient, connectionsPerNode - taken);
+        processes.push(new LoadProcess(entry, node, firstIndex + node * connectionsPerNode + taken, count));
+      }
+    }
+    this.#processes = processes;
   }
 
   /** Wait until every process answers, so that its start is not part of what is measured. */
   async started(): Promise<void> {
-    await Promise.all(this.#processes.map((process) => process.ask({ kind: 'reset' })));
+    await this.reset();
   }
 
-  async connect(request: Omit<ConnectRequest, 'kind' | 'firstIndex'>): Promise<ConnectAnswer> {
+  /** Open everything at once. @param targets one per node */
+  async connect(
+    targets: readonly LoadTarget[],
+    request: Omit<ConnectRequest, 'kind' | 'firstIndex' | 'connectionCount' | keyof LoadTarget>,
+  ): Promise<ConnectAnswer> {
     const answers = await Promise.all(
-      this.#processes.map((process, index) => {
-        const firstIndex = index * this.#connectionsPerClient;
-        const connectionCount = Math.min(this.#connectionsPerClient, request.connectionCount - firstIndex);
-        return process.ask({ ...request, kind: 'connect', firstIndex, connectionCount });
+      this.#processes.map((process) => {
+        const { node, firstIndex, connectionCount } = process;
+        const { host, port, path, dialect } = targets[node]!;
+        return process.ask({ ...request, kind: 'connect', host, port, path, dialect, firstIndex, connectionCount });
       }),
     );
     const connects = answers.flatMap((answer) => ('connect' in answer ? [answer.connect] : []));
@@ -108,12 +135,27 @@ export class LoadFleet {
     };
   }
 
+  /** Room changes at `ratePerSec` in all; resolves when all were answered. */
+  async churn(ratePerSec: number, changeCount: number, roomCount: number): Promise<void> {
+    const share = this.#processes.length;
+    await Promise.all(
+      this.#processes.map((process, index) =>
+        process.ask({
+          kind: 'churn',
+          ratePerSec: ratePerSec / share,
+          changeCount: messagesOfTarget(changeCount, share, index),
+          roomCount,
+        }),
+      ),
+    );
+  }
+
   async tally(withDelays: boolean): Promise<FleetTally> {
     const answers = await Promise.all(this.#processes.map((process) => process.ask({ kind: 'tally', withDelays })));
     const tallies = answers.flatMap((answer) => ('tally' in answer ? [answer.tally] : []));
-    const delays = buildHistogram({ numberOfSignificantValueDigits: 3 });
+    const delays = new DelayHistogram();
     for (const tally of tallies) {
-      if (tally.delays !== undefined) delays.add(decodeFromCompressedBase64(tally.delays));
+      if (tally.delays !== undefined) delays.add(tally.delays);
     }
     const total = (field: (tally: LoadTally) => number): number => sum(tallies.map(field));
     return {

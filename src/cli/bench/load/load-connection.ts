@@ -1,13 +1,13 @@
 /**
- * One raw socket of the load client: connect, upgrade, auth, then count what arrives.
+ * One raw socket of the load client: connect, upgrade, then hand whole frames to its dialect.
  *
  * Hot path: #onBytes(). Reads land in one buffer that all sockets of the process share (`onread`), frames are walked in
  * place, and only a frame cut by the end of a read is copied. Figures: README, benchmarks, "client CPU".
  */
 import { connect, type Socket } from 'node:net';
-import { FRAME_OPCODE, makeClientFrame, walkFrames } from '../wire/frame.js';
-import { MESSAGE_BYTES, monotonicNs } from '../wire/message.layout.js';
-import { makePacket, OPERATION, visitPackets } from '../wire/packet.js';
+import { FRAME_OPCODE, walkFrames } from '../wire/frame.js';
+import { monotonicNs } from '../wire/message.layout.js';
+import type { Dialect, DialectConnection } from './dialect.port.js';
 
 export interface LoadConnectionTarget {
   readonly host: string;
@@ -15,8 +15,9 @@ export interface LoadConnectionTarget {
   readonly path: string;
   /** Source address; undefined: the system's choice. */
   readonly localAddress: string | undefined;
-  /** JSON body of op 7. */
+  /** JSON of key, mid, room and watch set: goim's auth body. */
   readonly authBody: string;
+  readonly dialect: Dialect;
 }
 
 /** What a connection tells the process it lives in. */
@@ -30,13 +31,14 @@ export interface LoadConnectionLinks {
   onRead(readBytes: number, frameCount: number): void;
   onMessage(connection: LoadConnection, bytes: Uint8Array, bodyStart: number): void;
   onHeartbeatReply(): void;
+  onRoomChanged(): void;
 }
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const HEAD_END = '\r\n\r\n';
 const NO_BYTES = new Uint8Array(0);
 
-export class LoadConnection {
+export class LoadConnection implements DialectConnection {
   /** Place in the arrays of the process. */
   readonly slot: number;
   /** Time of the newest read in monotonic ns, taken on sampled connections only; 0 elsewhere. */
@@ -85,8 +87,31 @@ export class LoadConnection {
     return this.#isReady && !this.#isClosed;
   }
 
-  send(packet: Uint8Array): void {
-    this.#socket.write(makeClientFrame(packet));
+  get authBody(): string {
+    return this.#target.authBody;
+  }
+
+  sendFrame(frame: Uint8Array): void {
+    this.#socket.write(frame);
+  }
+
+  // What the dialect reads out of frames.
+
+  onReady(): void {
+    this.#isReady = true;
+    this.#links.onReady();
+  }
+
+  onMessage(bytes: Uint8Array, bodyStart: number): void {
+    this.#links.onMessage(this, bytes, bodyStart);
+  }
+
+  onHeartbeatReply(): void {
+    this.#links.onHeartbeatReply();
+  }
+
+  onRoomChanged(): void {
+    this.#links.onRoomChanged();
   }
 
   #closed(reason: string): void {
@@ -133,27 +158,16 @@ export class LoadConnection {
       return;
     }
     this.#isUpgraded = true;
-    this.send(makePacket(OPERATION.AUTH, 1, Buffer.from(this.#target.authBody)));
+    const hello = this.#target.dialect.hello(this.#target.authBody);
+    if (hello !== undefined) this.sendFrame(hello);
     const rest = headEnd + HEAD_END.length;
     if (rest < end) this.#onBytes(bytes.slice(rest, end), end - rest);
   }
 
   readonly #onFrame = (opcode: number, bytes: Uint8Array, start: number, end: number): void => {
     this.#frameCount += 1;
-    if (opcode === FRAME_OPCODE.BINARY) visitPackets(bytes, start, end, this.#onPacket);
-    else if (opcode === FRAME_OPCODE.CLOSE) this.#closed(`close frame: ${closeReason(bytes, start, end)}`);
-  };
-
-  readonly #onPacket = (op: number, bytes: Uint8Array, bodyStart: number, bodyEnd: number): void => {
-    if (op === OPERATION.PUSHED || op === OPERATION.SEND) {
-      if (bodyEnd - bodyStart !== MESSAGE_BYTES) throw new Error(`not our message: body_bytes=${bodyEnd - bodyStart}`);
-      this.#links.onMessage(this, bytes, bodyStart);
-    } else if (op === OPERATION.HEARTBEAT_REPLY) {
-      this.#links.onHeartbeatReply();
-    } else if (op === OPERATION.AUTH_REPLY) {
-      this.#isReady = true;
-      this.#links.onReady();
-    }
+    if (opcode === FRAME_OPCODE.CLOSE) this.#closed(`close frame: ${closeReason(bytes, start, end)}`);
+    else this.#target.dialect.read(this, opcode, bytes, start, end);
   };
 }
 

@@ -19,10 +19,12 @@ export interface PacerOptions {
   readonly messageCount: number;
   /** Publish message `index`; false or a promise of false: not taken. */
   readonly publish: (index: number, stampNs: number) => boolean | Promise<boolean>;
+  /** Called at the end of each turn of the event loop in which something was published. */
+  readonly onTurn?: (() => void) | undefined;
 }
 
 /** Resolves when every message was published, or the time is over, and every answer is in. */
-export async function pace({ ratePerSec, messageCount, publish }: PacerOptions): Promise<FeedReport> {
+export async function pace({ ratePerSec, messageCount, publish, onTurn }: PacerOptions): Promise<FeedReport> {
   const intervalNs = 1e9 / ratePerSec;
   const startNs = monotonicNs();
   const endNs = startNs + messageCount * intervalNs + OVERTIME_NS;
@@ -41,6 +43,7 @@ export async function pace({ ratePerSec, messageCount, publish }: PacerOptions):
   await new Promise<void>((resolve) => {
     const turn = (): void => {
       const turnNs = monotonicNs();
+      const first = next;
       let nowNs = turnNs;
       while (next < messageCount && nowNs - turnNs < MAX_TURN_NS) {
         const dueNs = startNs + next * intervalNs;
@@ -54,6 +57,7 @@ export async function pace({ ratePerSec, messageCount, publish }: PacerOptions):
         next += 1;
         nowNs = monotonicNs();
       }
+      if (next > first) onTurn?.();
       if (next >= messageCount || nowNs > endNs) {
         resolve();
         return;

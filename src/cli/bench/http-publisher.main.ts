@@ -5,10 +5,9 @@
  * Run: forked with an HttpFeed as its first message; answers with a FeedReport.
  */
 import { connect } from 'node:net';
-import { type Feed, keyOf, ROOM_TYPE, roomName } from '../wire/feed.js';
-import { makeMessage } from '../wire/message.layout.js';
-import { pace } from '../wire/pacer.js';
-import { OPERATION } from '../wire/packet.js';
+import type { Feed } from './wire/feed.js';
+import { OPERATION } from './wire/packet.js';
+import { runFeed } from './wire/run-feed.js';
 
 export interface HttpFeed {
   readonly feed: Feed;
@@ -69,25 +68,28 @@ class HttpPipe {
   }
 }
 
-function pathOf(feed: Feed, index: number): string {
+function pathOf(feed: Feed, target: string): string {
   const query = `operation=${OPERATION.PUSHED}`;
-  return feed.target === 'room'
-    ? `/goim/push/room?${query}&type=${ROOM_TYPE}&room=${roomName(index)}`
-    : `/goim/push/keys?${query}&keys=${keyOf(index)}`;
+  if (feed.target === 'key') return `/goim/push/keys?${query}&keys=${encodeURIComponent(target)}`;
+  const [type = '', room = ''] = target.split('://');
+  return `/goim/push/room?${query}&type=${encodeURIComponent(type)}&room=${encodeURIComponent(room)}`;
 }
 
 process.once('message', async (httpFeed: HttpFeed) => {
   const { feed } = httpFeed;
   const pipes = Array.from({ length: Math.min(MAX_CONNECTIONS, feed.targetCount) }, () => new HttpPipe(httpFeed));
-  const paths = Array.from({ length: feed.targetCount }, (_, index) => pathOf(feed, index));
-  const report = await pace({
-    ratePerSec: feed.ratePerSec,
-    messageCount: feed.messageCount,
-    publish: (index, stampNs) => {
-      const target = index % feed.targetCount;
-      const body = makeMessage(Math.floor(index / feed.targetCount), stampNs);
-      return pipes[target % pipes.length]!.post(paths[target]!, body);
-    },
+  const routes = new Map<string, { pipe: HttpPipe; path: string }>();
+  const routeOf = (target: string): { pipe: HttpPipe; path: string } => {
+    let route = routes.get(target);
+    if (route === undefined) {
+      route = { pipe: pipes[routes.size % pipes.length]!, path: pathOf(feed, target) };
+      routes.set(target, route);
+    }
+    return route;
+  };
+  const report = await runFeed(feed, (target, body) => {
+    const { pipe, path } = routeOf(target);
+    return pipe.post(path, body);
   });
   process.send?.(report, () => process.exit(0));
 });
