@@ -16,6 +16,7 @@ import {
   type Progress,
   type Publication,
 } from '../../../src/cli/bench/index.js';
+import { countersBetween, type NodeCounters, readCounters } from './node-counters.js';
 import type { E2eOptions, ServerName } from './options.js';
 import type { BenchCase } from './scenario.js';
 import { benchEntry, type ServerFiles, type ServerProcess, startServer } from './server-process.js';
@@ -46,6 +47,8 @@ export interface RunResult {
   readonly nsPerMessage: number | undefined;
   /** Messages that connections got which were in a room for a while only; nobody checks those. */
   readonly churnDeliveredCount: number;
+  /** Of the measured window; only where the options ask for it, and of Halley. */
+  readonly counters: NodeCounters | undefined;
 }
 
 interface Bench {
@@ -93,19 +96,24 @@ interface Fed {
   readonly delivery: Delivery;
   readonly cpu: CpuSpent | undefined;
   readonly churnDeliveredCount: number;
+  readonly counters: NodeCounters | undefined;
 }
 
 async function feedAndMeasure(bench: Bench, meter: ProcessMeter): Promise<Fed> {
-  const { benchCase, fleet, churners, options, progress } = bench;
+  const { benchCase, servers, fleet, churners, options, progress } = bench;
   if (options.warmUpSeconds > 0) {
     progress('warming up');
     const { expectedCount } = await publish(bench, options.warmUpSeconds);
     await drained(fleet, expectedCount, performance.now(), progress);
   }
   await churners?.reset();
+  const httpUrl = options.withCounters && servers.length === 1 ? servers[0]!.httpUrl : undefined;
+  const before = httpUrl === undefined ? undefined : await readCounters(httpUrl);
   const measured = await measureDelivery(fleet, meter, () => publish(bench, benchCase.seconds), progress);
   const churnDeliveredCount = churners === undefined ? 0 : (await churners.tally(false)).receivedCount;
-  return { ...measured, churnDeliveredCount };
+  const counters =
+    httpUrl === undefined || before === undefined ? undefined : countersBetween(before, await readCounters(httpUrl));
+  return { ...measured, churnDeliveredCount, counters };
 }
 
 /** Rest for the scenario's time; every connection sends its heartbeat once meanwhile. */
@@ -187,6 +195,7 @@ async function measureOn(name: ServerName, run: number, bench: Bench): Promise<R
         ? undefined
         : (cpuMs(fed.cpu) * 1e6) / Math.max(1, fed.delivery.deliveredCount + churnDeliveredCount),
     churnDeliveredCount,
+    counters: fed?.counters,
   };
 }
 

@@ -33,6 +33,8 @@ export interface E2eOptions {
   readonly mergeWindowMs: number;
   readonly isVerifying: boolean;
   readonly isSmoke: boolean;
+  /** Read Halley's own counters before and after the measured window. */
+  readonly withCounters: boolean;
   /** Rest of a fresh server before its base is read, and of the connected one before anything else: GC and lazy modules. */
   readonly settleMs: number;
   /** Feed before the one that is measured, at the same rate: compilers and caches settle. */
@@ -182,6 +184,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     mergeWindowMs: numberOf('merge-ms', values['merge-ms'] ?? '50', 1),
     isVerifying: values['no-verify'] !== true,
     isSmoke,
+    withCounters: false,
     settleMs: isSmoke ? SMOKE_SETTLE_MS : SETTLE_MS,
     warmUpSeconds: isSmoke ? 0 : WARM_UP_SECONDS,
     connectionsPerClient: numberOf('per-client', values['per-client'] ?? '15000', 1),

@@ -16,6 +16,7 @@ const CLEAN: RunResult = {
   cpu: undefined,
   nsPerMessage: 1,
   churnDeliveredCount: 0,
+  counters: undefined,
   delivery: {
     offeredCount: 2,
     acceptedCount: 2,
