@@ -96,6 +96,6 @@ describe('halley bench --target', () => {
     const { code, err } = await bench(['--target', halley.wsUrl, '--http', halley.httpUrl, '--token', 'no', ...SMALL]);
     expect(code).toBe(1);
     expect(err).toContain('nothing was delivered');
-    expect(err).toContain('80 messages refused');
+    expect(err).toContain('80 of 80 messages refused');
   });
 });
