@@ -34,7 +34,7 @@ export interface BenchCommandIo {
   readonly err: (text: string) => void;
   /** Columns of the terminal that standard error is; 0: it is none, and no progress is shown. */
   readonly progressColumns: number;
-  /** Environment of a server that is started: its HALLEY_* counts. */
+  /** Environment of a server that is started: its HALLEY_* counts. HALLEY_AUTH_JWT_SECRET signs the clients' tokens. */
   readonly env: NodeJS.ProcessEnv;
 }
 
@@ -99,6 +99,7 @@ async function measure(
   options: BenchOptions,
   server: BenchedServer,
   fleet: LoadFleet,
+  jwtSecret: string,
   progress: (what: string) => void,
 ): Promise<BenchFigures> {
   const { connectionCount, room, ratePerSec, isVerifying } = options;
@@ -109,6 +110,7 @@ async function measure(
   progress(`connecting ${connectionCount}`);
   const connect = await fleet.connect([server.target], {
     firstMid: FIRST_MID,
+    jwtSecret,
     roomCount: 1,
     room,
     inflightCount: INFLIGHT_COUNT,
@@ -173,7 +175,7 @@ async function runBench(options: BenchOptions, io: BenchCommandIo): Promise<numb
   try {
     progress('starting');
     server = await openServer(options, io.env);
-    const figures = await measure(options, server, fleet, progress);
+    const figures = await measure(options, server, fleet, io.env['HALLEY_AUTH_JWT_SECRET'] ?? '', progress);
     progress('');
     const failures = deliveryFailures(figures);
     if (options.asJson) io.out(`${JSON.stringify({ ok: failures.length === 0, failures, ...figures }, null, 2)}\n`);
