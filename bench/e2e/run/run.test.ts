@@ -78,7 +78,8 @@ describe('parseOptions', () => {
       ['small-rooms', 50, 1],
       ['nodes', 0, 3],
     ]);
-    expect(parseOptions([])?.cases.some(({ scenario }) => scenario === 'nodes')).toBe(false);
+    const hasNodes = (argv: readonly string[]) => parseOptions(argv)?.cases.some(({ nodeCount }) => nodeCount > 1);
+    expect([hasNodes([]), hasNodes(['--smoke'])]).toEqual([false, true]);
   });
 
   it('measures a target alone, or beside the servers that are named', () => {
@@ -95,12 +96,13 @@ describe('failuresOf', () => {
     expect(failuresOf(CLEAN)).toEqual([]);
   });
 
-  it('names loss, duplicates, disorder and lost connections', () => {
+  it('names refusals, loss, duplicates, disorder and lost connections', () => {
     const { delivery } = CLEAN;
-    const bad = { ...delivery!, lostCount: 1, duplicateCount: 2, backwardCount: 3 };
+    const bad = { ...delivery!, refusedCount: 1, lostCount: 1, duplicateCount: 2, backwardCount: 3 };
     expect(failuresOf({ ...CLEAN, closedCount: 4, failedCount: 5, delivery: bad })).toEqual([
       'halley, run 1: 5 connections failed, 10 were ready',
       'halley, run 1: 4 connections were closed',
+      'halley, run 1: 1 of 2 messages refused',
       'halley, run 1: 1 of 20 messages lost',
       'halley, run 1: 2 duplicates',
       'halley, run 1: 3 messages out of order',

@@ -44,6 +44,8 @@ Connects, publishes 64-byte messages to one room, and says what arrived, when, a
   --buckets N                   of the server that is started, default 1
   --verify                      count, order and duplicates on every connection, not only on a sample
   --json                        the figures as JSON
+HALLEY_AUTH_JWT_SECRET in the environment signs a token for every client, for a server with auth.mode = "jwt"; other
+HALLEY_* variables configure the server that is started.
 Exit code 0: everything arrived; 1: something was lost, doubled, out of order, refused or closed; 2: wrong usage.
 `;
 

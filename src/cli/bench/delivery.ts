@@ -133,6 +133,7 @@ export function deliveryFailures(run: {
   if (failedCount > 0) failures.push(`${failedCount} connections failed, ${readyCount} were ready`);
   if (closedCount > 0) failures.push(`${closedCount} connections were closed`);
   if (delivery === undefined) return failures;
+  if (delivery.refusedCount > 0) failures.push(`${delivery.refusedCount} of ${delivery.offeredCount} messages refused`);
   if (delivery.deliveredCount === 0) failures.push('nothing was delivered');
   if (delivery.lostCount > 0) failures.push(`${delivery.lostCount} of ${delivery.expectedCount} messages lost`);
   if (delivery.lostCount < 0) failures.push(`${-delivery.lostCount} messages more than were published`);

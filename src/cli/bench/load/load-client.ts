@@ -6,6 +6,7 @@
 import { keyOf, roomId } from '../wire/feed.js';
 import { makeMessage, readNumber, readStampNs } from '../wire/message.layout.js';
 import { pace } from '../wire/pacer.js';
+import { makeClientToken } from './client-token.js';
 import { DelayHistogram } from './delay-histogram.js';
 import type { Dialect } from './dialect.port.js';
 import { goimDialect } from './goim-dialect.js';
@@ -199,9 +200,12 @@ export class LoadClient implements LoadConnectionLinks {
     const slot = this.#connections.length;
     const index = this.#firstIndex + slot;
     const room = request.room ?? (request.roomCount === 0 ? undefined : roomId(index % request.roomCount));
+    const mid = request.firstMid + index;
+    const key = keyOf(index);
     const body = {
-      mid: request.firstMid + index,
-      key: keyOf(index),
+      mid,
+      key,
+      ...(request.jwtSecret === '' ? {} : { token: makeClientToken(request.jwtSecret, mid, key) }),
       ...(room === undefined ? {} : { room_id: room }),
       platform: 'bench',
       accepts: [1000, 1001, 1002],

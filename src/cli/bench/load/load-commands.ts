@@ -16,6 +16,8 @@ export interface ConnectRequest {
   readonly connectionCount: number;
   /** Mid of connection 0. */
   readonly firstMid: number;
+  /** Secret that signs each connection's token; '': no tokens, for auth.mode = "open". */
+  readonly jwtSecret: string;
   /** Connection i joins room i % roomCount; 0: no room. */
   readonly roomCount: number;
   /** All join this room, whatever roomCount says. */
