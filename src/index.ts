@@ -4,13 +4,7 @@
  * Listeners run in the buckets (worker threads), so they come in a module: `app` names it, and it exports
  * `app(server: Server)` with KIM's interfaces. What stands here runs on the main thread: start, push, ask, shut down.
  */
-import { availableParallelism } from 'node:os';
-import { stringify } from 'smol-toml';
-import { HalleyNode, type NodeAddresses } from './cli/halley-node.js';
-import { checkPlatform, checkUwsBinary, currentPlatform } from './cli/preflight.js';
-import { type Config, loadConfig } from './config/index.js';
-import type { CometPort, PushCommand, PushOutcome } from './push/index.js';
-
+export { createServer, type EmbeddedServer, type ServerOptions } from './cli/create-server.js';
 export type { NodeAddresses } from './cli/halley-node.js';
 export type { Config } from './config/index.js';
 export type {
@@ -35,60 +29,3 @@ export type {
   StateListener,
 } from './push/index.js';
 export { FRAME_OP, PUSH_OUTCOME } from './push/index.js';
-
-/** Any of the options of the table, nested as in TOML; the same rules, names and errors. */
-export type ServerOptions = {
-  readonly [Key in keyof Config]?: Config[Key] extends object
-    ? Config[Key] extends readonly unknown[]
-      ? Config[Key]
-      : Partial<Config[Key]>
-    : Config[Key];
-};
-
-/** A node in this process. */
-export interface EmbeddedServer {
-  /** Open every port; resolves with the addresses. Rejects with HalleyError, everything closed again. */
-  start(): Promise<NodeAddresses>;
-  /** Push to one device key. The payload is taken over: do not change it afterwards. */
-  push(key: string, payload: Uint8Array | string, op: number): PushOutcome;
-  /** Push by keys, mids, rooms or to all. */
-  publish(command: PushCommand): PushOutcome;
-  /** Counts, disconnects, rooms of this node. */
-  comet(): CometPort;
-  /** Stop gracefully, within shutdown.timeout_ms. Resolves true where nothing had to be cut off. */
-  shutdown(): Promise<boolean>;
-}
-
-const OPTIONS_NAME = 'createServer options';
-const MAX_BUCKETS = 31;
-
-/**
- * Make a node; nothing is opened before start(). Environment variables and files are not read.
- * @throws HalleyError CONFIG_INVALID with every problem of the options
- */
-export function createServer(options: ServerOptions = {}): EmbeddedServer {
-  const platform = currentPlatform();
-  checkPlatform(platform);
-  checkUwsBinary(platform);
-  const { config } = loadConfig({
-    argvFlags: { config: OPTIONS_NAME },
-    env: {},
-    readFile: () => stringify(options),
-  });
-  const node = new HalleyNode(config, Math.min(MAX_BUCKETS, availableParallelism()), {
-    onShutdownRequest: () => void node.stop(),
-  });
-  const utf8 = new TextEncoder();
-  return {
-    start: () => node.start(),
-    push: (key, payload, op) =>
-      node.pusher.push({
-        target: { kind: 'keys', keys: [key] },
-        op,
-        body: typeof payload === 'string' ? utf8.encode(payload) : payload,
-      }),
-    publish: (command) => node.pusher.push(command),
-    comet: () => node.comet,
-    shutdown: () => node.stop(),
-  };
-}

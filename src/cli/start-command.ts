@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { loadConfig } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { checkPlatform, checkUwsBinary, currentPlatform } from './preflight.js';
+import { keepYoungGenerationSmall } from './young-generation.js';
 
 export interface StartIo {
   readonly out: (line: string) => void;
@@ -22,6 +23,7 @@ export async function runStartCommand(
   env: NodeJS.ProcessEnv,
   io: StartIo,
 ): Promise<number> {
+  keepYoungGenerationSmall();
   const startedMs = performance.now();
   try {
     const platform = currentPlatform();
