@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { runConfigCommand } from './cli/config-command.js';
-import { runStartCommand } from './cli/start-command.js';
+import { EXIT, runStartCommand } from './cli/start-command.js';
 import { packageVersion } from './cli/version.js';
 import { flagRows } from './config/index.js';
 
@@ -28,7 +28,8 @@ function onSignal(handler: (signal: string) => void): void {
 const program = new Command('halley')
   .description('A comet: rooms, pushes and chat for very many connections.')
   .version(packageVersion())
-  .showHelpAfterError('(halley --help shows what there is)');
+  .showHelpAfterError('(halley --help shows what there is)')
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.OK : EXIT.USAGE));
 
 for (const { flag, placeholder, doc } of flagRows()) program.addOption(new Option(`${flag} ${placeholder}`, doc));
 program

@@ -24,7 +24,7 @@ const MAX_MICROTASK_TURNS = 16;
  */
 const LINGER_TURNS = 16;
 /** Records that come further apart would find the thread asleep anyway: lingering for them only burns CPU. */
-const LINGER_GAP_MS = 0.1;
+const LINGER_GAP_MS = 0.03;
 /** Least time between two runs of the beat hooks at the end of turns: they look after rare things. */
 const BEAT_GAP_MS = 0.5;
 /** How often an idle thread shows that it could turn. */
@@ -207,10 +207,12 @@ export class ThreadRuntime {
 
   #beat(): void {
     this.states.beat(this.threadIndex);
-    // Whoever spins must not gate this ring for ever: its writer alone may detach it, and only between two drains.
+    // Whoever spins must not gate this ring for ever: its writer alone may detach it, and only between two drains. While
+    // half of the ring is free it costs nobody anything, and loses nothing if it comes back.
+    const gatingBytes = this.writer.bytes.length / 2;
     for (const inlet of this.#inlets) {
       const thread = inlet.fromThread;
-      if (this.states.state(thread) === THREAD_STATE.STALLED && this.writer.lagBytes(thread) > 0) {
+      if (this.states.state(thread) === THREAD_STATE.STALLED && this.writer.lagBytes(thread) > gatingBytes) {
         this.writer.detachStalled(thread);
       }
     }

@@ -15,7 +15,7 @@ import { HalleyError } from '../errors/index.js';
 import { allocateSnowflake, HighWaterMark, issueLimitMs, Snowflake } from '../id/index.js';
 import { JobQueue } from '../job/index.js';
 import { HttpApi } from '../logic/index.js';
-import { type NotReadyReason, probePort, type ReadinessProbe } from '../push/index.js';
+import type { NotReadyReason, ReadinessProbe } from '../push/index.js';
 import { MemorySessions } from '../store/index.js';
 import {
   allocateCounters,
@@ -32,6 +32,7 @@ import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, serverIdOf } from './node-options.js';
 import { loadPages } from './pages.js';
+import { claimPort } from './port-claim.js';
 import { packageVersion } from './version.js';
 
 const HOUSEKEEPING_MS = 1_000;
@@ -109,7 +110,8 @@ export class HalleyNode implements ReadinessProbe {
   async #start(): Promise<NodeAddresses> {
     const config = this.#config;
     const threadCount = config.buckets + 1;
-    const wsPort = await probePort(config.host, config.ws_port, 'ws_port');
+    const { port: wsPort, release } = await claimPort(config.host, config.ws_port, 'ws_port');
+    this.#closers.push(release);
     const nodeEpoch = await nextNodeEpoch(config.data_dir);
     const serverId = serverIdOf(config);
 
@@ -125,9 +127,6 @@ export class HalleyNode implements ReadinessProbe {
       onWaiting: (waitMs) =>
         this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s for the ids of an earlier run to pass`),
     });
-    mark.keepRenewing((error) =>
-      this.#log.error({ err: error }, 'the high-water mark could not be renewed; no ids are issued'),
-    );
     this.#closers.push(() => mark.close());
     // Without renewals ids, and with them all pushes, stop after id.mark_ahead_ms; /ready says so (ids_stopped).
     mark.keepRenewing((error) => this.#log.error({ err: error }, 'the high-water mark of ids could not be renewed'));

@@ -195,6 +195,7 @@ export class CometControl implements CometPort {
           targetsOf(sessions.byKeys(target.keys.length > 1 ? [...new Set(target.keys)] : target.keys)),
           op,
           body,
+          target.ignoresWatchSet === true,
         );
       case 'mids':
         return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body);

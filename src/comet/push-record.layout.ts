@@ -11,7 +11,7 @@
  *          +--------+--------+----------------+----------------+-----------------+-----------------------+---------
  *
  *   subject  room number (ROOM_PUSH), number of target groups (DIRECT_PUSH), 0 (ALL_PUSH)
- *   speed    channels per second and bucket, 0 = at once (ALL_PUSH only)
+ *   speed    channels per second and bucket, 0 = at once (ALL_PUSH); 1 = whatever the watch set says (DIRECT_PUSH)
  *   offset   the room's (ROOM_PUSH) or the node's "all" offset (ALL_PUSH)
  *   targets  DIRECT_PUSH only, from the next multiple of 8: per group u32 thread, u32 count, count x f64 connection id
  *

@@ -248,7 +248,7 @@ describe('a push to all', () => {
     sequencer.pushAll(0b0010, 250, 1001, body('b'));
     expect(ring.read(1).map(parse)).toMatchObject([
       { kind: RAW_KIND.ALL_PUSH, subject: 0, speed: 0, offset: 1, text: 'a' },
-      { kind: RAW_KIND.ALL_PUSH, subject: 0, speed: 250, offset: 2, text: 'b' },
+      { kind: RAW_KIND.ALL_PUSH, subject: 0, speed: 250, offset: 0, text: 'b' },
     ]);
     expect(ring.read(2)).toHaveLength(1);
   });

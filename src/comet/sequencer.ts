@@ -139,12 +139,12 @@ export class Sequencer {
   }
 
   /** To single channels. TOO_LARGE also where the targets do not fit a record besides the body. */
-  pushDirect(targets: DirectTargets, op: number, body: Uint8Array): Outcome {
+  pushDirect(targets: DirectTargets, op: number, body: Uint8Array, ignoresWatchSet = false): Outcome {
     if (body.length > this.#options.maxBodyBytes) return OUTCOME.TOO_LARGE;
     let targetBytes = 0;
     for (const connIds of targets.values()) targetBytes += TARGET_GROUP_HEADER_BYTES + connIds.length * TARGET_BYTES;
     if (targetBytes === 0) return OUTCOME.OK;
-    const outcome = this.#writePush(targetBytes + TARGET_BYTES, targets.size, 0, 0, op, body);
+    const outcome = this.#writePush(targetBytes + TARGET_BYTES, targets.size, ignoresWatchSet ? 1 : 0, 0, op, body);
     if (outcome !== OUTCOME.OK) return outcome;
     const view = this.#writer.view;
     const start = this.#writer.offset;
@@ -167,11 +167,12 @@ export class Sequencer {
   /** To every channel of the threads in the mask whose watch set holds `op`. */
   pushAll(mask: number, speedPerSecPerBucket: number, op: number, body: Uint8Array): Outcome {
     if (body.length > this.#options.maxBodyBytes) return OUTCOME.TOO_LARGE;
-    const offset = this.#allOffset + 1;
+    // A paced one reaches its channels one by one, as direct pushes: it has no place in the sequence.
+    const offset = speedPerSecPerBucket > 0 ? 0 : this.#allOffset + 1;
     const outcome = this.#writePush(0, 0, speedPerSecPerBucket, offset, op, body);
     if (outcome !== OUTCOME.OK) return outcome;
     this.#writer.commit(RAW_KIND.ALL_PUSH, mask, INNER_OFFSET + PACKET_HEADER_BYTES + body.length);
-    this.#allOffset = offset;
+    if (offset > 0) this.#allOffset = offset;
     return OUTCOME.OK;
   }
 

@@ -54,12 +54,17 @@ describe('rules between options', () => {
   it('hold at their bound and are broken by the next value', () => {
     const cases: [name: string, atBound: Record<string, string>, beyond: Record<string, string>][] = [
       ['fanout.duty_target', { HALLEY_FANOUT_DUTY_TARGET: '0.5' }, { HALLEY_FANOUT_DUTY_TARGET: '0.51' }],
-      ['shutdown.drain_ms', { HALLEY_SHUTDOWN_DRAIN_MS: '10000' }, { HALLEY_SHUTDOWN_DRAIN_MS: '10001' }],
+      ['shutdown.drain_ms', { HALLEY_SHUTDOWN_DRAIN_MS: '5000' }, { HALLEY_SHUTDOWN_DRAIN_MS: '5001' }],
       ['node.backoff_base_s', { HALLEY_NODE_BACKOFF_BASE_S: '300' }, { HALLEY_NODE_BACKOFF_BASE_S: '301' }],
       [
         'ring.max_record_bytes',
-        { HALLEY_RING_MAX_RECORD_BYTES: '4194304' },
-        { HALLEY_RING_MAX_RECORD_BYTES: '4194305' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '4194304', HALLEY_RING_BUCKET_BYTES: '16777216' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '4194305', HALLEY_RING_BUCKET_BYTES: '33554432' },
+      ],
+      [
+        'ring.max_record_bytes',
+        { HALLEY_RING_MAX_RECORD_BYTES: '2097152' },
+        { HALLEY_RING_MAX_RECORD_BYTES: '2097153' },
       ],
       [
         'limits.push_body_bytes',

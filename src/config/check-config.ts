@@ -54,8 +54,9 @@ const RULES: readonly Rule[] = [
   },
   {
     paths: ['shutdown.drain_ms', 'shutdown.timeout_ms'],
-    isBroken: (config) => config.shutdown.drain_ms > config.shutdown.timeout_ms,
-    sentence: (config) => `shutdown.drain_ms must be at most shutdown.timeout_ms, ${config.shutdown.timeout_ms}`,
+    isBroken: (config) => config.shutdown.drain_ms > config.shutdown.timeout_ms / 2,
+    sentence: (config) =>
+      `shutdown.drain_ms must be at most half of shutdown.timeout_ms, ${config.shutdown.timeout_ms / 2}`,
   },
   {
     paths: ['node.backoff_base_s', 'node.backoff_max_s'],

@@ -23,7 +23,7 @@ describe('loading', () => {
       batch_max_bytes: 65_536,
       max_delay_ms: 60,
       duty_threshold: 0.5,
-      duty_target: 0.25,
+      duty_target: 0.12,
     });
     expect([config.host, config.ws_port, config.auth.mode]).toEqual(['127.0.0.1', 3102, 'open']);
     expect(origins['fanout.max_delay_ms']).toEqual({ source: 'default', name: '' });

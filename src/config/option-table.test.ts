@@ -216,5 +216,6 @@ function otherValue(path: string): [written: string, value: unknown] {
 
 /** Env that the rules between options want beside the other value of `path`. */
 function companions(path: string): Record<string, string> {
-  return path === 'auth.mode' ? { HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) } : {};
+  if (path === 'auth.mode') return { HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) };
+  return path === 'ring.max_record_bytes' ? { HALLEY_RING_BUCKET_BYTES: '16777216' } : {};
 }

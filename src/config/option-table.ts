@@ -52,7 +52,7 @@ export const GROUP_OPTIONS = {
   limits: {
     body_bytes: int(4096, [16, MAX_CLIENT_BODY_BYTES], 'Largest body of a goim op from a client.'),
     request_body_bytes: int(64 * KIB, [KIB, MAX_CLIENT_BODY_BYTES], 'Largest body of op 30 and of the rooms ops.'),
-    rooms_per_channel: int(64, [1, 65_536], 'Rooms one channel may be in.'),
+    rooms_per_channel: int(64, [1, 65_536], 'Rooms one channel may be in besides its primary one (room_id, op 12).'),
     room_id_bytes: int(256, [1, 4096], 'Longest room id, type and "://" included.'),
     watch_ops: int(256, [1, 65_536], 'Operations in one watch set (ops 14 and 7).'),
     pre_auth_bytes: int(64 * KIB, [4112, 16 * MIB], 'Bytes kept for a channel while its auth is being decided.'),
@@ -74,7 +74,7 @@ export const GROUP_OPTIONS = {
     batch_max_bytes: int(64 * KIB, [KIB, 16 * MIB], 'Bytes of a room in one batch; a full batch leaves at once.'),
     max_delay_ms: int(60, [0, 10_000], 'Longest wait for more messages while pacing; 0 never waits.'),
     duty_threshold: number(0.5, [0.05, 1], "Share of a bucket's time spent on fan-out at which pacing starts."),
-    duty_target: number(0.25, [0.05, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
+    duty_target: number(0.12, [0.05, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
   },
   ring: {
     control_bytes: int(16 * MIB, [64 * KIB, GIB], 'Ring of the control thread.', { powerOfTwo: true }),

@@ -125,7 +125,7 @@ export interface Server {
   /** A fresh snowflake as decimal string. */
   nextId(): string;
   /**
-   * Send a packet to a channel wherever it is connected. `OK`: written here, or handed to the node's control thread;
+   * Send a packet to a channel wherever it is connected, whatever its watch set says. `OK`: written here, or handed to the node's control thread;
    * `FULL`: not taken, try again later.
    */
   push(channelId: string, payload: Uint8Array | string, op?: number): Outcome;

@@ -30,7 +30,7 @@ function refused(host: string, port: number, optionName: string, cause: NodeJS.E
 
 /**
  * @param port 0 to 65535; 0: let the kernel choose a free one
- * @param optionName name of the option that holds the port, for the error, for example `http-port`
+ * @param optionName name of the option that holds the port, for the error, for example `http_port`
  * @returns the port, never 0
  * @throws HalleyError PORT_TAKEN, PORT_FORBIDDEN, HOST_UNKNOWN or LISTEN_FAILED
  */

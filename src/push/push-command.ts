@@ -2,7 +2,8 @@
  * What a push is inside a node, whatever door it came through (HTTP, Redis, an actor): a target, an operation, a body.
  */
 export type PushTarget =
-  | { readonly kind: 'keys'; readonly keys: readonly string[] }
+  /** `ignoresWatchSet`: reaches the channels whatever they accept (an application's push to one channel). */
+  | { readonly kind: 'keys'; readonly keys: readonly string[]; readonly ignoresWatchSet?: boolean }
   | { readonly kind: 'mids'; readonly mids: readonly number[] }
   | { readonly kind: 'rooms'; readonly rooms: readonly string[] }
   /** Everyone on the node. `speedPerSec` 0: at once; otherwise at most so many channels per second. */

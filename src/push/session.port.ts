@@ -17,7 +17,7 @@ export interface Session {
   readonly nodeEpoch: number;
   /** Thread index of the bucket that owns the channel, 1..31. */
   readonly bucket: number;
-  /** Connection id: unique per bucket index within one node incarnation, a safe integer below 2^48. */
+  /** Connection id: unique per bucket index within one node incarnation, a safe integer. */
   readonly connId: number;
   readonly platform: string;
   /** Address of the client as text, '' when unknown. */

@@ -5,9 +5,9 @@ import {
   get,
   type HalleyProcess,
   nodeEmpty,
+  nodeStats,
   post,
   pushRoom,
-  readStats,
   startHalley,
   WireClient,
 } from '../kit/index.js';
@@ -40,7 +40,7 @@ describe('a room', () => {
     const plain = await Promise.all(
       numbers(10).map((index) => WireClient.connect(halley.wsUrl, { mid: 1, key: `goim-${index}`, roomId: 'b://1' })),
     );
-    const { threads } = await readStats(halley.httpUrl);
+    const { threads } = await nodeStats(halley.httpUrl);
     for (const thread of threads.slice(1)) expect(thread['channels']).toBeGreaterThan(1);
     for (let round = 0; round < 10; round++) {
       const batch = numbers(30).map((index) => ({ room: 'b://1', op: 1000 + index, body: `${round}:${index}` }));
@@ -177,7 +177,7 @@ describe('a broadcast with a speed', () => {
     ]);
     const deaf = await extended('paced-deaf', { accepts: [7] });
     // 61 channels, 120 a second over two buckets: some slices, not one.
-    const before = (await readStats(halley.httpUrl)).totals['messages_delivered']!;
+    const before = (await nodeStats(halley.httpUrl)).totals['messages_delivered']!;
     await post(`${halley.httpUrl}/goim/push/all?operation=1000&speed=120`, 'paced');
     const late = await extended('paced-late');
     let isPartial = false;
@@ -196,7 +196,7 @@ describe('a broadcast with a speed', () => {
     }
     expect((await late.messageCount(1)).map(({ text }) => text)).toEqual(['end']);
     expect(deaf.messages).toHaveLength(0);
-    expect((await readStats(halley.httpUrl)).totals['messages_delivered']).toBe(before + 2 * clients.length + 1);
+    expect((await nodeStats(halley.httpUrl)).totals['messages_delivered']).toBe(before + 2 * clients.length + 1);
     await closeAll([...clients, deaf, late]);
   });
 });

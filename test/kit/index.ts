@@ -6,8 +6,9 @@ export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
 export { eventually } from './eventually.js';
 export { type HalleyOptions, type HalleyProcess, runHalley, startHalley } from './halley-process.js';
 export { type ApiAnswer, get, post, pushRoom } from './http.js';
-export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
-export { nodeEmpty, readStats, type Stats } from './stats.js';
+
+export { nodeEmpty } from './node-empty.js';
+
 export {
   type MetricValues,
   type NodeStats,
@@ -17,5 +18,7 @@ export {
   readiness,
   residentBytes,
 } from './node-stats.js';
+export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
+
 export { type ReceivedGap, TallyClient } from './tally-client.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

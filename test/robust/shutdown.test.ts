@@ -146,7 +146,9 @@ describe('an orderly end', () => {
   });
 
   it('ends by the third signal without a crash, however long the rest would take', async () => {
-    const halley = await startHalley({ env: { HALLEY_SHUTDOWN_DRAIN_MS: '9000' } });
+    const halley = await startHalley({
+      env: { HALLEY_SHUTDOWN_DRAIN_MS: '9000', HALLEY_SHUTDOWN_TIMEOUT_MS: '20000' },
+    });
     const clients = await connectMany(halley, 10);
     for (const word of ['is stopping', 'stopping already; once more ends it at once']) {
       halley.child.kill('SIGINT');

@@ -57,7 +57,14 @@ export class AppHost implements Server {
     try {
       module = (await import(url)) as { app?: Application };
     } catch (error) {
-      throw new HalleyError('APP_LOAD_FAILED', 'the application module could not be loaded', { app: appPath }, error);
+      // Of a thread that died only the first line of its error reaches the operator: the reason stands in it.
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new HalleyError(
+        'APP_LOAD_FAILED',
+        'the application module could not be loaded',
+        { app: appPath, reason },
+        error,
+      );
     }
     if (typeof module.app !== 'function') {
       throw new HalleyError('APP_EXPORT_MISSING', 'the application module must export a function named app(server)', {

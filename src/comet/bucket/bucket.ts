@@ -45,9 +45,8 @@ const CONTROL_MASK = 1 << CONTROL_THREAD;
 const TICK_MS = 250;
 const TICKS_PER_SECOND = 1000 / TICK_MS;
 const POOL_RETAINED_BYTES = 4_194_304;
-/** Headers of WebSocket messages above the largest body. */
-const PAYLOAD_SLACK_BYTES = 4_096;
-const UWS_MAX_PAYLOAD_BYTES = 131_072;
+/** Far above every limit of ours, so that a body that is too large is answered with a code and not by uWS's bare close. */
+const MAX_PAYLOAD_BYTES = 131_072;
 
 export interface BucketParts {
   readonly runtime: ThreadRuntime;
@@ -242,16 +241,14 @@ export class Bucket implements ChannelOwner {
         host: options.host,
         port: options.port,
         maxBackpressureBytes: options.maxBackpressureBytes,
-        maxPayloadBytes: Math.min(
-          UWS_MAX_PAYLOAD_BYTES,
-          Math.max(options.requestBodyBytes, options.bodyBytes, options.preAuthBytes) + PAYLOAD_SLACK_BYTES,
-        ),
+        maxPayloadBytes: MAX_PAYLOAD_BYTES,
       },
       {
         create: () => this.#create(),
         open: (channel) => this.#opened(channel),
         message: (channel, bytes, isBinary) => this.#message(channel, bytes, isBinary),
         dropped: (channel) => this.#subscriptions.mark(channel),
+        ping: (channel) => this.#rearm(channel),
         drain: (channel) => this.#subscriptions.drained(channel),
         close: (channel) => this.#closed(channel),
         onError: (error, channel) => this.#onSocketError(error, channel),
@@ -313,10 +310,11 @@ export class Bucket implements ChannelOwner {
 
   // Sockets.
 
-  #create(): Channel | undefined {
-    if (this.#stopping || this.#refusing) return undefined;
+  #create(): Channel | CloseCodeRow {
+    if (this.#stopping) return CLOSE.SHUTDOWN;
+    if (this.#refusing) return CLOSE.OVERLOADED;
     const channel = new Channel(this);
-    return this.#slots.add(channel) ? channel : undefined;
+    return this.#slots.add(channel) ? channel : CLOSE.OVERLOADED;
   }
 
   #opened(channel: Channel): void {

@@ -37,6 +37,7 @@ export class ChannelRooms {
   readonly #subscriptions: Subscriptions;
   readonly #roomsPerChannel: number;
 
+  /** @param roomsPerChannel rooms a channel may be in besides its primary one */
   constructor(shards: RoomShards, subscriptions: Subscriptions, roomsPerChannel: number) {
     this.#shards = shards;
     this.#subscriptions = subscriptions;
@@ -120,7 +121,7 @@ export class ChannelRooms {
           const shard = shards[next];
           next += 1;
           if (shard === undefined || !shard.active) return failed(room, CLIENT_ERROR.NODE_ROOMS_FULL);
-          if (!channel.isIn(shard) && channel.roomCount() >= this.#roomsPerChannel) {
+          if (!channel.isIn(shard) && channel.otherRoomCount() >= this.#roomsPerChannel) {
             return failed(room, CLIENT_ERROR.TOO_MANY_ROOMS);
           }
           this.enter(channel, shard, false);

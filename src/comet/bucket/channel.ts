@@ -101,6 +101,10 @@ export class Channel implements ChannelPort {
     return this.primaryRoom === shard || (this.otherRooms?.includes(shard) ?? false);
   }
 
+  otherRoomCount(): number {
+    return this.otherRooms?.length ?? 0;
+  }
+
   roomCount(): number {
     return (this.primaryRoom === undefined ? 0 : 1) + (this.otherRooms?.length ?? 0);
   }

@@ -69,7 +69,7 @@ export class ControlRequests {
         if (channel.state !== CHANNEL_STATE.READY) continue;
         count += 1;
         for (const shard of shards) {
-          if (shard.active && channel.roomCount() < this.#parts.roomsPerChannel) {
+          if (shard.active && channel.otherRoomCount() < this.#parts.roomsPerChannel) {
             this.#parts.rooms.enter(channel, shard, false);
           }
         }
@@ -89,20 +89,21 @@ export class ControlRequests {
     this.#publishes.delete(request);
   }
 
-  /** Hand a push to the node's queue; resolves with its answer. */
+  /** Hand a push to the node's queue; resolves with its answer, rejects with CONTROL_RECORD_TOO_LARGE. */
   publish(command: PushCommand): Promise<PushOutcome> {
     this.#publishRequest += 1;
     const request = this.#publishRequest;
     return new Promise((resolve) => {
-      this.#publishes.set(request, resolve);
+      // First, since it throws (and so rejects) where the push is too large for the ring: nobody would ever answer it.
       this.#send(request, command.target, command.op, command.body);
+      this.#publishes.set(request, resolve);
     });
   }
 
   /** Hand a push to one key over, without an answer. FULL: earlier messages still wait for room in the ring. */
   pushToKey(key: string, op: number, body: Uint8Array): Outcome {
     if (this.#parts.link.backlogCount > 0) return OUTCOME.FULL;
-    this.#send(0, { kind: 'keys', keys: [key] }, op, body);
+    this.#send(0, { kind: 'keys', keys: [key], ignoresWatchSet: true }, op, body);
     return OUTCOME.OK;
   }
 

@@ -219,14 +219,14 @@ it('delivers to both forms exactly what was appended while they had subscribers,
       for (const action of steps) {
         if (action.act === 'flush') group.flush();
         else if (action.act === 'skip') offset += 1;
-        else if (action.act === 'plain' || action.act === 'extended') {
+        else if ('count' in action) {
           // Subscribers that leave have had everything: what waits for nobody may be dropped.
           group.flush();
           if (action.act === 'plain') group.plainCount = action.count;
           else group.extendedCount = action.count;
         } else {
           offset += 1;
-          const body = 'x'.repeat(action.act === 'large' ? LARGE_MESSAGE_BYTES : action.bytes);
+          const body = 'x'.repeat('bytes' in action ? action.bytes : LARGE_MESSAGE_BYTES);
           new PushBytes(1000, body, offset).appendTo(group, offset);
           if (group.plainCount > 0) expectedPlain.push(`1000 ${body}`);
           if (group.extendedCount > 0) expectedExtended.push(`live://1@5+${offset} #${offset} 1000 ${body}`);

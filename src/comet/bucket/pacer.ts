@@ -45,9 +45,10 @@ export class Pacer {
   }
 
   /**
-   * Report a flush that started at `startMs`, took `costMs`, and whose busiest group carried `messageCount` messages.
+   * Report a flush that ran from `startMs` to `endMs`, cost `costMs` of the thread (less than the time between the two where
+   * it was interrupted), and whose busiest group carried `messageCount` messages.
    */
-  flushed(startMs: number, costMs: number, messageCount: number): void {
+  flushed(startMs: number, endMs: number, costMs: number, messageCount: number): void {
     const { dutyThreshold, dutyTarget, maxDelayMs } = this.#options;
     const intervalMs = startMs - this.#lastFlushMs;
     this.#lastFlushMs = startMs;
@@ -64,7 +65,7 @@ export class Pacer {
     }
     this.#spacing = this.#demand > (this.#spacing ? dutyThreshold * RELEASE_RATIO : dutyThreshold);
     this.#pauseMs = this.#spacing ? Math.min(maxDelayMs, this.#costMs * (1 / dutyTarget - 1)) : 0;
-    this.#nextFlushMs = startMs + costMs + this.#pauseMs;
+    this.#nextFlushMs = endMs + this.#pauseMs;
   }
 
   /** Share of the thread's time that flushes took of late, 0 to 1. */

@@ -63,6 +63,8 @@ const MIN_HEARTBEAT_S = 1;
 const MAX_HEARTBEAT_S = 86_400;
 /** Extension operations from a client that Halley answers itself. */
 const EXTENSION_OPS: ReadonlySet<number> = new Set([OP.JOIN_ROOMS, OP.LEAVE_ROOMS, OP.RECOVER, OP.IM_REQUEST]);
+/** goim's operations from a client that Halley answers itself. */
+const GOIM_OPS: ReadonlySet<number> = new Set([OP.HEARTBEAT, OP.HEARTBEAT_REPLY, OP.CHANGE_ROOM, OP.SUB, OP.UNSUB]);
 
 export class PacketHandler {
   readonly #limits: PacketLimits;
@@ -188,12 +190,20 @@ export class PacketHandler {
   }
 
   #handle(channel: Channel, bytes: Uint8Array, header: PacketHeader): void {
-    const body = bytes.subarray(header.bodyOffset, header.bodyOffset + bodyBytesIn(bytes, header));
+    const { bodyOffset } = header;
+    const bodyEnd = bodyOffset + bodyBytesIn(bytes, header);
     if (channel.state === CHANNEL_STATE.OPEN) {
       // Before auth everything else is ignored, as on goim.
-      if (header.op === OP.AUTH) this.#links.onAuth(channel, header, body);
+      if (header.op === OP.AUTH) this.#links.onAuth(channel, header, bytes.subarray(bodyOffset, bodyEnd));
       return;
     }
+    const isExtension = channel.has(CHANNEL_FLAG.EXTENDED) && EXTENSION_OPS.has(header.op);
+    if (!isExtension && !GOIM_OPS.has(header.op)) {
+      // uWS takes the message's memory back on return, so the listener gets a copy of its own.
+      this.#toListener(channel, header, bytes.slice(bodyOffset, bodyEnd));
+      return;
+    }
+    const body = bytes.subarray(bodyOffset, bodyEnd);
     switch (header.op) {
       case OP.HEARTBEAT:
         this.#heartbeat(channel, header, body);
@@ -210,8 +220,7 @@ export class PacketHandler {
         this.#watch(channel, header, body);
         return;
       default:
-        if (channel.has(CHANNEL_FLAG.EXTENDED) && EXTENSION_OPS.has(header.op)) this.#extension(channel, header, body);
-        else this.#toListener(channel, header, body);
+        this.#extension(channel, header, body);
     }
   }
 
@@ -328,6 +337,7 @@ export class PacketHandler {
     return channel.allowsRoom?.(room) === false ? CLIENT_ERROR.ROOM_FORBIDDEN : undefined;
   }
 
+  /** `body` belongs to the listener. */
   #toListener(channel: Channel, header: PacketHeader, body: Uint8Array): void {
     const listener = this.#links.listener();
     const { op, seq, ver } = header;
@@ -336,7 +346,7 @@ export class PacketHandler {
       return;
     }
     try {
-      const result = listener.receive(channel, body.slice(), { op, seq, ver });
+      const result = listener.receive(channel, body, { op, seq, ver });
       if (!(result instanceof Promise)) {
         this.#writer.packet(channel, op, seq, ver, checkedReply(result));
         return;

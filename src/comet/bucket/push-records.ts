@@ -101,10 +101,12 @@ export class PushRecords {
   ): void {
     const { slots, outbox } = this.#parts;
     const op = readInt32(bytes, offset + INNER_OFFSET + OP_OFFSET);
+    const ignoresWatchSet = view.getUint32(offset + SPEED_OFFSET, true) === 1;
     let begun = false;
     for (let index = 0; index < count; index++) {
       const channel = slots.byConnId(view.getFloat64(firstOffset + index * TARGET_BYTES, true));
-      if (channel === undefined || channel.state !== CHANNEL_STATE.READY || !channel.watch?.accepts(op)) continue;
+      if (channel === undefined || channel.state !== CHANNEL_STATE.READY) continue;
+      if (!ignoresWatchSet && !channel.watch?.accepts(op)) continue;
       // What a slow channel misses is covered by the direct Gap it gets when it has caught up.
       if (channel.has(CHANNEL_FLAG.SLOW)) continue;
       if (!begun) {

@@ -41,6 +41,7 @@ async function listen(own: Partial<WsHandlers> = {}, limits: { maxBackpressureBy
       open: note('open', own.open),
       message: note('message', own.message),
       dropped: note('dropped', own.dropped),
+      ping: note('ping', own.ping),
       drain: note('drain', own.drain),
       close: note('close', own.close),
       onError: note('error', own.onError),
@@ -102,8 +103,8 @@ describe('the WebSocket listener', () => {
     expect(members.map(({ received }) => received)).toEqual([['b:hello'], []]);
   });
 
-  it('refuses with OVERLOADED where no channel is to be had', async () => {
-    const { port, events } = await listen({ create: () => undefined });
+  it('refuses with the code it is given where no channel is to be had', async () => {
+    const { port, events } = await listen({ create: () => CLOSE.OVERLOADED });
     const client = await connect(port);
     client.socket.send('nobody hears it');
     expect(await eventually(() => client.closed)).toBe(CLOSE.OVERLOADED.code);
@@ -235,7 +236,8 @@ describe('the end of a listener', () => {
     const listener = new WsListener(
       { host: HOST, port, maxBackpressureBytes: 1_024, maxPayloadBytes: 1_024 },
       {
-        create: () => undefined,
+        create: () => CLOSE.OVERLOADED,
+        ping: () => {},
         open: () => {},
         message: () => {},
         dropped: () => {},

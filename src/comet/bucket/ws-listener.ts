@@ -7,7 +7,7 @@
  *   other threads (SO_REUSEPORT), which is why the control thread probes the port first.
  */
 import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
-import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
+import { CLOSE, type CloseCodeRow, DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { Channel, ChannelSocket } from './channel.js';
 
 export interface WsListenerOptions {
@@ -20,11 +20,13 @@ export interface WsListenerOptions {
 
 /** What happens on the sockets. Every handler runs inside a try/catch whose errors go to `onError`. */
 export interface WsHandlers {
-  /** A fresh channel for a new socket, or undefined to refuse it. */
-  readonly create: () => Channel | undefined;
+  /** A fresh channel for a new socket, or the code to refuse it with. */
+  readonly create: () => Channel | CloseCodeRow;
   readonly open: (channel: Channel) => void;
   readonly message: (channel: Channel, bytes: Uint8Array, isBinary: boolean) => void;
   readonly dropped: (channel: Channel) => void;
+  /** A WebSocket ping came; uWS has answered it. */
+  readonly ping: (channel: Channel) => void;
   readonly drain: (channel: Channel) => void;
   readonly close: (channel: Channel) => void;
   readonly onError: (error: unknown, channel: Channel | undefined) => void;
@@ -51,11 +53,12 @@ export class WsListener {
         if (this.#inert) return;
         let channel: Channel | undefined;
         try {
-          channel = handlers.create();
-          if (channel === undefined) {
-            ws.end(CLOSE.OVERLOADED.code, CLOSE.OVERLOADED.reason);
+          const created = handlers.create();
+          if ('code' in created) {
+            ws.end(created.code, created.reason);
             return;
           }
+          channel = created;
           // uWS keeps one object per socket; a field on it is the shortest way to the channel and costs no second object.
           ws.channel = channel;
           channel.ws = ws;
@@ -76,6 +79,7 @@ export class WsListener {
         }
       },
       dropped: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.dropped),
+      ping: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.ping),
       drain: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.drain),
       close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };

@@ -124,7 +124,7 @@ describe('the server', () => {
     open.push(second);
     await expect(second.api.listen(HOST, first.port)).rejects.toMatchObject({
       code: 'PORT_TAKEN',
-      message: expect.stringContaining('option="http-port"'),
+      message: expect.stringContaining('option="http_port"'),
     });
     expect(await second.api.listen(HOST, 0)).toBeGreaterThan(0);
     await expect(second.api.listen(HOST, 0)).rejects.toMatchObject({ code: 'ALREADY_LISTENING' });

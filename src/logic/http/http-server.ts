@@ -47,7 +47,7 @@ const HEADERS_MAX_BYTES = 64 * 1024;
 const MIN_CHECK_MS = 10;
 const MAX_CHECK_MS = 1000;
 /** Named in errors about the port. */
-const PORT_OPTION = 'http-port';
+const PORT_OPTION = 'http_port';
 
 /** A whole reply that ends the connection, for a client that sent no request which node:http could answer. */
 function refusalText(reply: Reply): string {

@@ -1,0 +1,130 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BucketParts, TEST_THREAD } from '../fixtures/bucket-parts.js';
+import { RAW_KIND } from '../push-record.layout.js';
+import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
+import { DirectOutbox } from './direct-outbox.js';
+import { PacedBroadcasts } from './paced-broadcasts.js';
+import { PushRecords } from './push-records.js';
+
+let bucket: BucketParts;
+let outbox: DirectOutbox;
+let broadcasts: PacedBroadcasts;
+let records: PushRecords;
+beforeEach(() => {
+  vi.useFakeTimers();
+  bucket = new BucketParts();
+  outbox = new DirectOutbox((channel, bytes) => void bucket.writer.raw(channel, bytes), 65_536);
+  broadcasts = new PacedBroadcasts(bucket.slots, outbox);
+  const { shards, watchSets, slots } = bucket;
+  records = new PushRecords({ thread: TEST_THREAD, shards, watchSets, slots, outbox, broadcasts });
+});
+afterEach(() => {
+  broadcasts.close();
+  vi.useRealTimers();
+});
+
+/** Take what the sequencer has written, at an odd place of a larger buffer, then end the turn. */
+function turn(): void {
+  const handlers = {
+    [RAW_KIND.ROOM_PUSH]: (bytes: Uint8Array, offset: number) => records.onRoomPush(bytes, offset),
+    [RAW_KIND.ALL_PUSH]: (bytes: Uint8Array, offset: number) => records.onAllPush(bytes, offset),
+    [RAW_KIND.DIRECT_PUSH]: (bytes: Uint8Array, offset: number, length: number) =>
+      records.onDirectPush(bytes, offset, length),
+  };
+  for (const { kind, bytes } of bucket.ring.read(TEST_THREAD)) {
+    const memory = new Uint8Array(bytes.length + 48).fill(0xee);
+    memory.set(bytes, 24);
+    handlers[kind as keyof typeof handlers](memory, 24, bytes.length);
+    memory.fill(0);
+  }
+  outbox.flush();
+  for (const group of bucket.published.pending.splice(0)) group.flush();
+  bucket.spread();
+}
+
+/** A channel that watches these operations. */
+function watching(...ops: number[]) {
+  const made = bucket.channel();
+  bucket.packets.setWatch(made.channel, ops);
+  return made;
+}
+
+const body = (text: string) => new TextEncoder().encode(text);
+const connIds = (...channels: Channel[]) => channels.map((channel) => bucket.slots.connIdOf(channel));
+
+describe('a push to a room', () => {
+  it('reaches its members with the offset that the sequencer gave, whatever they watch', () => {
+    const { channel, socket } = bucket.channel({ extended: true });
+    bucket.enter(channel, 'live://1');
+    const other = bucket.channel();
+    bucket.sequencer.pushRoom('live://1', 1000, body('a'));
+    bucket.sequencer.pushRoom('live://1', 1001, body('b'));
+    turn();
+    expect(socket.take().map((text) => text.replace(/#\d+/, '#'))).toEqual([
+      'live://1@1001+1 # 1000 a',
+      'live://1@1001+2 # 1001 b',
+    ]);
+    expect(other.socket.frames).toEqual([]);
+  });
+
+  it('that was left meanwhile is nobody’s', () => {
+    const { channel, socket } = bucket.channel();
+    bucket.enter(channel, 'live://1');
+    bucket.sequencer.pushRoom('live://1', 1000, body('late'));
+    bucket.rooms.exitAll(channel);
+    turn();
+    expect(socket.frames).toEqual([]);
+  });
+});
+
+describe('a push to all', () => {
+  it('reaches who watches its operation', () => {
+    const watcher = watching(1000);
+    const other = watching(1001);
+    bucket.sequencer.pushAll(1 << TEST_THREAD, 0, 1000, body('x'));
+    turn();
+    expect([watcher.socket.take(), other.socket.frames]).toEqual([['1000 x'], []]);
+    expect(bucket.watchSets.allOffset).toBe(1);
+  });
+
+  it('with a speed is walked, one channel after the other', () => {
+    const watchers = [watching(1000), watching(1000)];
+    bucket.sequencer.pushAll(1 << TEST_THREAD, 10, 1000, body('x'));
+    turn();
+    expect(broadcasts.count).toBe(1);
+    vi.advanceTimersByTime(100);
+    expect(watchers.map(({ socket }) => socket.frames.length)).toEqual([1, 0]);
+    vi.advanceTimersByTime(100);
+    expect(watchers.map(({ socket }) => socket.take())).toEqual([['1000 x'], ['1000 x']]);
+  });
+});
+
+describe('a push to single channels', () => {
+  it('reaches the ones of this bucket among its targets, and those only that may have it', () => {
+    const chosen = watching(1000);
+    const elsewhere = watching(1000);
+    const unwatching = watching(1001);
+    const slow = watching(1000);
+    slow.channel.flags |= CHANNEL_FLAG.SLOW;
+    const connecting = watching(1000);
+    connecting.channel.state = CHANNEL_STATE.CONNECTING;
+    const gone = watching(1000);
+    const targets = new Map([
+      [TEST_THREAD + 1, connIds(elsewhere.channel)],
+      [TEST_THREAD, connIds(gone.channel, slow.channel, unwatching.channel, connecting.channel, chosen.channel)],
+      [TEST_THREAD + 2, connIds(elsewhere.channel)],
+    ]);
+    bucket.gone(gone.channel);
+    for (const text of ['', 'odd', 'longer than eight']) bucket.sequencer.pushDirect(targets, 1000, body(text));
+    turn();
+    expect(chosen.socket.frames).toHaveLength(1);
+    expect(chosen.socket.take()).toEqual(['1000 ', '1000 odd', '1000 longer than eight']);
+    for (const { socket } of [elsewhere, unwatching, slow, connecting, gone]) expect(socket.frames).toEqual([]);
+  });
+
+  it('for nobody here copies nothing', () => {
+    bucket.sequencer.pushDirect(new Map([[TEST_THREAD, [7]]]), 1000, body('x'));
+    turn();
+    expect(outbox.isEmpty).toBe(true);
+  });
+});
