@@ -82,11 +82,14 @@ function cpu(atMost: number): Bound {
   };
 }
 
+/** One per message; the rest is for what the node tells its buckets meanwhile. */
+const ONE_WAKE_UP = 1.01;
+
 const CHECKS: readonly Check[] = [
   {
     argv: ['--scenario', 'room', '--members', '400', '--rate', '200', '--seconds', '2.5'],
     buckets: 1,
-    bounds: [RECORDS, HONEST_DELIVERIES, HONEST_FRAMES, doorbells(1), frames(1), cpu(2)],
+    bounds: [RECORDS, HONEST_DELIVERIES, HONEST_FRAMES, doorbells(ONE_WAKE_UP), frames(1), cpu(2)],
   },
   {
     argv: ['--scenario', 'room', '--members', '50', '--rate', '8000', '--seconds', '2'],
@@ -114,7 +117,7 @@ const CHECKS: readonly Check[] = [
     // One member per room: each message concerns one of two buckets, and the other one must not be woken.
     argv: ['--scenario', 'small-rooms', '--members', '200', '--rooms', '200', '--rate', '1000', '--seconds', '2.5'],
     buckets: 2,
-    bounds: [RECORDS, HONEST_DELIVERIES, HONEST_FRAMES, doorbells(1), frames(1), cpu(2.5)],
+    bounds: [RECORDS, HONEST_DELIVERIES, HONEST_FRAMES, doorbells(ONE_WAKE_UP), frames(1), cpu(2.5)],
   },
 ];
 

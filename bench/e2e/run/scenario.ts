@@ -39,7 +39,7 @@ export const SCENARIOS: readonly Scenario[] = [
     seconds: 5,
     isMergeable: true,
     // Longer than the id.mark_ahead_ms of a smoke: ids must go on past it.
-    smoke: { members: 60, roomCount: 1, ratesPerSec: [200], seconds: 1.2 },
+    smoke: { members: 60, roomCount: 1, ratesPerSec: [200], seconds: 0.9 },
   },
   {
     name: 'big-room',
