@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { runBenchCommand } from './cli/bench-command.js';
 import { runConfigCommand } from './cli/config-command.js';
 import { EXIT, runStartCommand } from './cli/start-command.js';
 import { packageVersion } from './cli/version.js';
@@ -57,6 +58,21 @@ program
       out: (text) => void process.stdout.write(text),
       err: (text) => void process.stderr.write(text),
       readFile: (path) => readFileSync(path, 'utf8'),
+    });
+  });
+
+program
+  .command('bench')
+  .description('measure a running server, or one it starts, with many connections')
+  .argument('[words...]', 'halley bench --help lists its options')
+  .allowUnknownOption()
+  .helpOption(false)
+  .action(async () => {
+    process.exitCode = await runBenchCommand(process.argv.slice(process.argv.indexOf('bench') + 1), {
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+      progressColumns: process.stderr.isTTY ? process.stderr.columns : 0,
+      env: process.env,
     });
   });
 
