@@ -9,21 +9,23 @@ import { Bucket, type BucketData, RoomCounts } from '../comet/index.js';
 import { Snowflake } from '../id/index.js';
 import { createAuthenticator } from '../logic/index.js';
 import { pinoLogger, stormGuard, ThreadCounters } from '../telemetry/index.js';
+import { RuntimeCounters } from './runtime-counters.js';
 
 const LOG_SWEEP_MS = 5_000;
+const SAMPLE_MS = 1_000;
 
 /** Start the bucket of this thread; resolves when its port is open. */
 export async function startThread(context: ThreadContext): Promise<void> {
   const { options, memory, allEpoch } = context.workerData as BucketData;
   const target = pinoLogger({ level: options.logLevel, fields: { thread: context.threadIndex } });
   const log = stormGuard({ target, nowMs: () => systemClock.monotonicMs() });
-  const sweep = setInterval(() => log.sweep(), LOG_SWEEP_MS);
+  const counters = new ThreadCounters(memory.counters, context.threadIndex);
   const { auth } = options;
   const bucket = new Bucket(options, {
     runtime: context.runtime,
     clock: systemClock,
     ids: new Snowflake(memory.ids, context.threadIndex),
-    counters: new ThreadCounters(memory.counters, context.threadIndex),
+    counters,
     roomCounts: new RoomCounts(memory.roomCounts, context.threadCount),
     authenticator: createAuthenticator(
       auth.mode === 'jwt' ? { mode: 'jwt', secret: auth.jwtSecret } : { mode: 'open' },
@@ -33,11 +35,19 @@ export async function startThread(context: ThreadContext): Promise<void> {
     allEpoch,
     incarnation: context.incarnation,
   });
+  const runtimeCounters = new RuntimeCounters(counters, {
+    runtime: context.runtime,
+    system: context.system,
+    discards: [context.system.discarded, bucket.discards],
+  });
+  const sweep = setInterval(() => log.sweep(), LOG_SWEEP_MS);
+  const sample = setInterval(() => runtimeCounters.sample(), SAMPLE_MS);
   context.onDying(() => bucket.makeInert());
   context.onCloseSockets(() => bucket.shutDown());
   context.onStop(async () => {
     await bucket.stop();
     clearInterval(sweep);
+    clearInterval(sample);
     log.flush();
   });
   await bucket.start();

@@ -33,9 +33,12 @@ import { nextNodeEpoch } from './node-epoch.js';
 import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, serverIdOf } from './node-options.js';
 import { loadPages } from './pages.js';
 import { claimPort } from './port-claim.js';
+import { RuntimeCounters } from './runtime-counters.js';
 import { packageVersion } from './version.js';
 
 const HOUSEKEEPING_MS = 1_000;
+/** Room epochs that one millisecond of an earlier life may have used up; epochs stay below 2^53 until the year 2109. */
+const EPOCHS_PER_MS = 2_048;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** Shares of the shutdown time that the queue may take to empty, and then the buckets to read what came out of it. */
 const QUEUE_DRAIN_RATIO = 0.3;
@@ -136,7 +139,8 @@ export class HalleyNode implements ReadinessProbe {
     const counters = new ThreadCounters(countersMemory, 0);
     const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
     const acceptGate = allocateAcceptGate(threadCount);
-    const allEpoch = Date.now();
+    // Above every epoch of an earlier life: the clock is past that life's mark, and rooms open slower than this leaves room for.
+    const allEpoch = Date.now() * EPOCHS_PER_MS;
     const pool = new ThreadPool({
       workerCount: config.buckets,
       module: new URL('./bucket-thread.js', import.meta.url).href,
@@ -204,12 +208,17 @@ export class HalleyNode implements ReadinessProbe {
 
     const channelsOf = (state: string, thread: number): number | undefined =>
       state === 'ready' ? readThread(countersMemory, thread).channels : undefined;
+    const runtimeCounters = new RuntimeCounters(counters, {
+      runtime,
+      system,
+      discards: [pool.discarded, system.discarded],
+    });
     const housekeeping = setInterval(() => {
       const gauges = job.gauges();
       counters.set(METRIC.queue_messages, gauges.queuedCount);
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
-      counters.set(METRIC.doorbells, runtime.stats().notified);
-      counters.set(METRIC.dead_letters, system.stats().deadLetters);
+      runtimeCounters.sample();
+      runtimeCounters.grow(METRIC.queue_rejected, gauges.rejectedCount);
       setAcceptGates(
         acceptGate,
         [undefined, ...pool.status().threads.map(({ state, thread }) => channelsOf(state, thread))],

@@ -80,7 +80,11 @@ export const GROUP_OPTIONS = {
     control_bytes: int(16 * MIB, [64 * KIB, GIB], 'Ring of the control thread.', { powerOfTwo: true }),
     bucket_bytes: int(8 * MIB, [64 * KIB, GIB], 'Ring of each bucket.', { powerOfTwo: true }),
     max_record_bytes: int(2 * MIB, [4 * KIB, 256 * MIB], 'Largest record; at most a quarter of either ring.'),
-    stall_ms: int(2000, [10, 600_000], 'Time a reader may hold a full ring back before it is detached and told a Gap.'),
+    stall_ms: int(
+      2000,
+      [200, 600_000],
+      'Silence after which a bucket is called stalled, and cut off where it holds the ring back.',
+    ),
   },
   queue: {
     max_messages: int(65_536, [1, 16_777_216], 'Pushes waiting in the in-process queue; above it, 503.'),

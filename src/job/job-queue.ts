@@ -33,6 +33,8 @@ export interface JobGauges {
   readonly queuedBytes: number;
   /** Accepted, then not delivered: see the file's guarantees. */
   readonly lostCount: number;
+  /** Pushes that were answered `full`. */
+  readonly rejectedCount: number;
 }
 
 /** What one waiting message costs beside its body and texts: the command, its target, its place in the list. */
@@ -70,6 +72,7 @@ export class JobQueue implements Pusher {
   readonly #drainWaiters = new Set<DrainWaiter>();
   #queuedBytes = 0;
   #lostCount = 0;
+  #rejectedCount = 0;
   #closed = false;
   /** True inside `deliver`: a push from there (an application's listener) must queue behind the one that is on its way. */
   #delivering = false;
@@ -102,14 +105,24 @@ export class JobQueue implements Pusher {
       if (outcome !== PUSH_OUTCOME.FULL) return outcome;
     }
     const bytes = commandBytes(command);
-    if (!this.#hasSpace(1, bytes)) return PUSH_OUTCOME.FULL;
+    if (!this.#hasSpace(1, bytes)) return this.#reject();
     this.#enqueue(command, bytes);
     return PUSH_OUTCOME.OK;
   }
 
   /** What waits and what was lost. */
   gauges(): JobGauges {
-    return { queuedCount: this.#waiting.count, queuedBytes: this.#queuedBytes, lostCount: this.#lostCount };
+    return {
+      queuedCount: this.#waiting.count,
+      queuedBytes: this.#queuedBytes,
+      lostCount: this.#lostCount,
+      rejectedCount: this.#rejectedCount,
+    };
+  }
+
+  #reject(): PushOutcome {
+    this.#rejectedCount += 1;
+    return PUSH_OUTCOME.FULL;
   }
 
   /**
@@ -153,7 +166,7 @@ export class JobQueue implements Pusher {
     const partBytes = parts.map(commandBytes);
     const bytes = partBytes.reduce((sum, one) => sum + one, 0);
     if (parts.length > this.#maxCount || bytes > this.#maxBytes) return PUSH_OUTCOME.TOO_LARGE;
-    if (!this.#hasSpace(parts.length, bytes)) return PUSH_OUTCOME.FULL;
+    if (!this.#hasSpace(parts.length, bytes)) return this.#reject();
 
     let done = 0;
     if (this.#waiting.count === 0 && !this.#delivering) {

@@ -10,7 +10,7 @@
 import { getHeapStatistics } from 'node:v8';
 import type { ThreadRuntime } from '../../actor/index.js';
 import { type Clock, TimingWheel } from '../../clock/index.js';
-import { CLOSE, type CloseCodeRow, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
+import { CLOSE, type CloseCodeRow, type DiscardCounter, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
 import type { Snowflake } from '../../id/index.js';
 import { encodeBody, OP } from '../../protocol/index.js';
 import type { Authenticator, FrameOp } from '../../push/index.js';
@@ -291,6 +291,11 @@ export class Bucket implements ChannelOwner {
       if (earlyMs >= 1) await new Promise((resolve) => setTimeout(resolve, earlyMs));
     }
     this.shutDown();
+  }
+
+  /** What was dropped on purpose, for the counters. */
+  get discards(): DiscardCounter {
+    return this.#listener.discards;
   }
 
   /** Make every handler inert (crash rule, first step). */

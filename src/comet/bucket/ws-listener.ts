@@ -37,7 +37,8 @@ export class WsListener {
   readonly #options: WsListenerOptions;
   #listenSocket: us_listen_socket | undefined;
   #inert = false;
-  readonly #discards = new DiscardCounter();
+  /** Errors of the error handler itself. */
+  readonly discards = new DiscardCounter();
 
   constructor(options: WsListenerOptions, handlers: WsHandlers) {
     this.#options = options;
@@ -150,7 +151,7 @@ export class WsListener {
     try {
       handlers.onError(error, channel);
     } catch (second) {
-      this.#discards.ignore(second, 'error handler');
+      this.discards.ignore(second, 'error handler');
     }
   }
 }
