@@ -2,6 +2,8 @@
  * What every bench file exports, and the two helpers they share. `bench/run.mjs` bundles each `*.bench.ts`, calls its
  * `run`, prints one table and writes bench/results/*.json with machine, commit and flags.
  */
+import { Bench } from 'tinybench';
+
 export interface BenchRow {
   readonly name: string;
   readonly opsPerSec: number;
@@ -26,27 +28,29 @@ export interface BenchOptions {
   readonly quick: boolean;
 }
 
-export type Bench = (options: BenchOptions) => Promise<BenchResult>;
+export type RunBench = (options: BenchOptions) => Promise<BenchResult>;
 
 /** Throw unless `condition`: a bench proves that its result is right before it reports a time. */
 export function assertResult(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(`bench result is wrong: ${what}`);
 }
 
-/** Run `work` (which performs `operations` operations) `rounds` times and keep the median as one row. */
+/**
+ * Time `work`, which performs `operations` operations, over `rounds` rounds with tinybench and keep the median as one row.
+ * Rounds that a bench needs before that (compilers, caches) are its own; every call of `work` is a counted one.
+ */
 export async function measureRounds(
   name: string,
   operations: number,
   rounds: number,
   work: () => void | Promise<void>,
 ): Promise<BenchRow> {
-  const nsPerOp: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    const startedNs = process.hrtime.bigint();
-    await work();
-    nsPerOp.push(Number(process.hrtime.bigint() - startedNs) / operations);
-  }
-  nsPerOp.sort((a, b) => a - b);
-  const median = nsPerOp[Math.floor(nsPerOp.length / 2)] ?? Number.NaN;
-  return { name, nsPerOp: median, opsPerSec: 1e9 / median };
+  const bench = new Bench({ iterations: rounds, time: 0, warmup: false, throws: true, timestampProvider: 'hrtimeNow' });
+  // Told, not probed: tinybench would call an unknown function once to see whether it returns a promise.
+  bench.add(name, work, { async: true });
+  const [task] = await bench.run();
+  const result = task?.result;
+  if (result === undefined || !('latency' in result)) throw new Error(`${name} was not measured: ${result?.state}`);
+  const nsPerOp = (result.latency.p50 * 1e6) / operations;
+  return { name, nsPerOp, opsPerSec: 1e9 / nsPerOp };
 }
