@@ -9,7 +9,7 @@ export interface NodeStats {
   readonly totals: MetricValues;
   /** By thread; 0 is the control thread, the buckets follow. */
   readonly threads: readonly MetricValues[];
-  readonly queue: { readonly queuedCount: number; readonly queuedBytes: number; readonly lostCount: number };
+  readonly queue: Readonly<Record<'queuedCount' | 'queuedBytes' | 'lostCount' | 'rejectedCount', number>>;
 }
 
 export async function nodeStats(httpUrl: string): Promise<NodeStats> {

@@ -96,6 +96,13 @@ it('answers 503 with Retry-After once ring and queue are full; what got code 0 a
   }
   expect(batch.messages).toEqual([]);
   expect(stalled.messages.map((message) => message.offset)).toEqual(accepted.map((_, index) => index + 1));
-  expect((await nodeStats(halley.httpUrl)).queue).toEqual({ queuedCount: 0, queuedBytes: 0, lostCount: 0 });
+  // The two rows of the batch were refused as well.
+  const rejectedCount = refused.length + 2;
+  expect((await nodeStats(halley.httpUrl)).queue).toEqual({
+    queuedCount: 0,
+    queuedBytes: 0,
+    lostCount: 0,
+    rejectedCount,
+  });
   for (const client of [stalled, other, batch]) await client.close();
 });
