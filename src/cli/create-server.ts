@@ -3,12 +3,11 @@
  *
  * Threads: main thread.
  */
-import { availableParallelism } from 'node:os';
 import { stringify } from 'smol-toml';
 import { type Config, loadConfig } from '../config/index.js';
 import type { CometPort, PushCommand, PushOutcome } from '../push/index.js';
 import { HalleyNode, type NodeAddresses } from './halley-node.js';
-import { checkPlatform, checkUwsBinary, currentPlatform } from './preflight.js';
+import { preflight } from './preflight.js';
 
 /** Any of the options of the table, nested as in TOML; the same rules, names and errors. */
 export type ServerOptions = {
@@ -34,22 +33,19 @@ export interface EmbeddedServer {
 }
 
 const OPTIONS_NAME = 'createServer options';
-const MAX_BUCKETS = 31;
 
 /**
  * Make a node; nothing is opened before start(). Environment variables and files are not read.
  * @throws HalleyError CONFIG_INVALID with every problem of the options
  */
 export function createServer(options: ServerOptions = {}): EmbeddedServer {
-  const platform = currentPlatform();
-  checkPlatform(platform);
-  checkUwsBinary(platform);
+  preflight();
   const { config } = loadConfig({
     argvFlags: { config: OPTIONS_NAME },
     env: {},
     readFile: () => stringify(options),
   });
-  const node = new HalleyNode(config, Math.min(MAX_BUCKETS, availableParallelism()), {
+  const node = new HalleyNode(config, {
     onShutdownRequest: () => void node.stop(),
   });
   const utf8 = new TextEncoder();

@@ -5,6 +5,7 @@
  * Guarantees: start() resolves when every port is bound, or rejects with everything closed again; stop() ends within
  *   shutdown.timeout_ms.
  */
+import { availableParallelism } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ThreadPool } from '../actor/index.js';
@@ -36,6 +37,8 @@ import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
 import { packageVersion } from './version.js';
 
+/** A target mask has 32 bits, one of them the control thread's. */
+const MAX_BUCKETS = 31;
 const HOUSEKEEPING_MS = 1_000;
 /** Room epochs that one millisecond of an earlier life may have used up; epochs stay below 2^53 until the year 2109. */
 const EPOCHS_PER_MS = 2_048;
@@ -79,8 +82,9 @@ export class HalleyNode implements ReadinessProbe {
   #stopped: Promise<boolean> | undefined;
   #hasStuckBucket = false;
 
-  constructor(config: Config, bucketCountDefault: number, hooks: NodeHooks) {
-    this.#config = config.buckets > 0 ? config : { ...config, buckets: bucketCountDefault };
+  constructor(config: Config, hooks: NodeHooks) {
+    const buckets = config.buckets > 0 ? config.buckets : Math.min(MAX_BUCKETS, availableParallelism());
+    this.#config = { ...config, buckets };
     this.#hooks = hooks;
     this.#log = pinoLogger({ level: config.log.level, fields: { thread: 0 } });
   }

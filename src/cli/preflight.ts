@@ -109,3 +109,10 @@ export function checkUwsBinary(platform: Platform): 'verified' | 'other package'
   }
   return 'verified';
 }
+
+/** All checks, on the platform this process runs on. */
+export function preflight(): void {
+  const platform = currentPlatform();
+  checkPlatform(platform);
+  checkUwsBinary(platform);
+}

@@ -2,10 +2,9 @@
  * `halley` without a sub-command: load the configuration, start the node, say where it listens, wait for a signal.
  */
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { loadConfig } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
-import { checkPlatform, checkUwsBinary, currentPlatform } from './preflight.js';
+import { preflight } from './preflight.js';
 import { keepYoungGenerationSmall } from './young-generation.js';
 
 export interface StartIo {
@@ -26,9 +25,7 @@ export async function runStartCommand(
   keepYoungGenerationSmall();
   const startedMs = performance.now();
   try {
-    const platform = currentPlatform();
-    checkPlatform(platform);
-    checkUwsBinary(platform);
+    preflight();
     const { config } = loadConfig({ argvFlags, env, readFile: (path) => readFileSync(path, 'utf8') });
     // Loaded only now: on an unsupported platform the import itself would fail.
     const { HalleyNode } = await import('./halley-node.js');
@@ -36,7 +33,7 @@ export async function runStartCommand(
     const stopRequested = new Promise<string>((resolve) => {
       requestStop = resolve;
     });
-    const node = new HalleyNode(config, Math.min(31, availableParallelism()), {
+    const node = new HalleyNode(config, {
       onShutdownRequest: () => requestStop('the application'),
       onWaiting: (message) => io.err(message),
     });

@@ -13,4 +13,4 @@ export { CLIENT_ERROR, type ClientError, type ClientErrorName, type ClientErrorR
 export { CLOSE, type CloseCode, type CloseCodeRow, type CloseName, mayReconnect } from './close-code.js';
 export { type ErrorDetails, HalleyError } from './halley-error.js';
 export { DiscardCounter } from './ignore.js';
-export { OUTCOME, type Outcome, outcomeName, SEND_OUTCOME, type SendOutcome } from './outcome.js';
+export { OUTCOME, type Outcome, SEND_OUTCOME, type SendOutcome } from './outcome.js';

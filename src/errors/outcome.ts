@@ -9,10 +9,3 @@ export type Outcome = (typeof OUTCOME)[keyof typeof OUTCOME];
 /** What became of a write to a client's socket. */
 export const SEND_OUTCOME = { SENT: 0, BUFFERED: 1, DROPPED: 2, CLOSED: 3 } as const;
 export type SendOutcome = (typeof SEND_OUTCOME)[keyof typeof SEND_OUTCOME];
-
-const OUTCOME_NAMES = ['OK', 'FULL', 'CLOSED', 'TOO_LARGE'] as const;
-
-/** The name of an outcome, for logs and error details. */
-export function outcomeName(outcome: Outcome): (typeof OUTCOME_NAMES)[number] {
-  return OUTCOME_NAMES[outcome];
-}

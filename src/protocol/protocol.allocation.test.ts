@@ -1,7 +1,6 @@
 /** The hot path of this folder allocates nothing: neither reading packets nor writing batches. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { allocatedBytesPer } from '../../test/kit/allocated-bytes.js';
 import {
   BATCH_HEADER_BYTES,
   BATCH26_ID_BYTES,
@@ -28,21 +27,6 @@ const MESSAGES_PER_ROUND = MESSAGES_COUNT * BATCHES_COUNT;
 const PACKET = encodePacket(1000, 0, 1, encodeUtf8('a message'));
 const ROOM_UTF8 = encodeUtf8('live://1');
 
-/** Heap bytes per message of `work`, which handles MESSAGES_PER_ROUND: the least of several rounds, as other work only adds. */
-function allocatedBytesPerMessage(work: () => void): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  for (let round = 0; round < 20; round++) work();
-  let leastBytes = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 10; round++) {
-    collect();
-    const beforeBytes = process.memoryUsage().heapUsed;
-    work();
-    leastBytes = Math.min(leastBytes, process.memoryUsage().heapUsed - beforeBytes);
-  }
-  return leastBytes / MESSAGES_PER_ROUND;
-}
-
 describe('the allocation budget', () => {
   const bytes = new Uint8Array(4096);
   const view = new DataView(bytes.buffer);
@@ -68,14 +52,14 @@ describe('the allocation budget', () => {
 
   it('is measured by something that sees one small object per message', () => {
     const kept: unknown[] = new Array(MESSAGES_PER_ROUND);
-    const perMessage = allocatedBytesPerMessage(() => {
+    const perMessage = allocatedBytesPer(MESSAGES_PER_ROUND, () => {
       for (let message = 0; message < MESSAGES_PER_ROUND; message++) kept[message] = { message };
     });
     expect(perMessage).toBeGreaterThan(8);
   });
 
   it('of writing batches is nothing', () => {
-    const perMessage = allocatedBytesPerMessage(() => {
+    const perMessage = allocatedBytesPer(MESSAGES_PER_ROUND, () => {
       for (let batch = 0; batch < BATCHES_COUNT; batch++) {
         writeBatch9();
         writeBatch26(batch);
@@ -89,7 +73,7 @@ describe('the allocation budget', () => {
     const chunk = bytes.slice(BATCH_HEADER_BYTES, batch9Bytes);
     const header = new PacketHeader();
     const stream = new PacketStream(() => 4096);
-    const perMessage = allocatedBytesPerMessage(() => {
+    const perMessage = allocatedBytesPer(MESSAGES_PER_ROUND, () => {
       for (let batch = 0; batch < BATCHES_COUNT; batch++) {
         let offset = 0;
         while (readPacket(chunk, offset, chunk.length, header, 4096, FRAMING.MESSAGE) === PARSE.OK) {
@@ -107,7 +91,7 @@ describe('the allocation budget', () => {
     const cursor = new PacketCursor();
     const cursor26 = new Batch26Cursor();
     let wrongCount = 0;
-    const perMessage = allocatedBytesPerMessage(() => {
+    const perMessage = allocatedBytesPer(MESSAGES_PER_ROUND, () => {
       writeBatch9();
       for (let batch = 0; batch < BATCHES_COUNT; batch++) {
         cursor.reset(bytes, BATCH_HEADER_BYTES, batch9Bytes);

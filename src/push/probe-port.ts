@@ -5,7 +5,7 @@
  *
  * Threads: control thread, at start-up, before any bucket listens.
  * Guarantees: the port was free at the moment of the answer. Between the answer and the caller's own listen another process
- * may take it; a caller with a single listener closes that gap with uWS's LIBUS_LISTEN_EXCLUSIVE_PORT.
+ * may take it; among Halley's own nodes `cli/port-claim.ts` closes that gap.
  */
 import { createServer } from 'node:net';
 import { HalleyError } from '../errors/index.js';

@@ -1,30 +1,14 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { allocatedBytesPer } from '../../test/kit/allocated-bytes.js';
 import { allocateCounters, allocateHistogram, METRIC, METRICS, ThreadCounters, ThreadHistogram } from './index.js';
 
 /** Few enough that what they could allocate fits into the young heap: a collection in between would hide it. */
 const CALLS = 10_000;
 
-/** Heap bytes per call of `work`, which makes CALLS calls: the least of several rounds, since other work only adds. */
-function allocatedBytesPerCall(work: () => void): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  for (let round = 0; round < 20; round++) work();
-  let leastBytes = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 10; round++) {
-    collect();
-    const beforeBytes = process.memoryUsage().heapUsed;
-    work();
-    leastBytes = Math.min(leastBytes, process.memoryUsage().heapUsed - beforeBytes);
-  }
-  return leastBytes / CALLS;
-}
-
 describe('the allocation budget', () => {
   it('is measured by something that sees one small object per call', () => {
     const kept: unknown[] = new Array(CALLS);
-    const bytes = allocatedBytesPerCall(() => {
+    const bytes = allocatedBytesPer(CALLS, () => {
       for (let call = 0; call < CALLS; call++) kept[call] = { call };
     });
     expect(bytes).toBeGreaterThan(8);
@@ -32,7 +16,7 @@ describe('the allocation budget', () => {
 
   it('of counting is nothing', () => {
     const counters = new ThreadCounters(allocateCounters(METRICS, 1), 0);
-    const bytes = allocatedBytesPerCall(() => {
+    const bytes = allocatedBytesPer(CALLS, () => {
       for (let call = 0; call < CALLS; call++) counters.add(METRIC.bytes_in, 1.5);
       for (let call = 0; call < CALLS; call++) counters.set(METRIC.heap_used_bytes, call * 2 ** 31);
     });
@@ -41,7 +25,7 @@ describe('the allocation budget', () => {
 
   it('of recording a time is nothing', () => {
     const histogram = new ThreadHistogram(allocateHistogram(1), 0);
-    const bytes = allocatedBytesPerCall(() => {
+    const bytes = allocatedBytesPer(CALLS, () => {
       for (let call = 0; call < CALLS; call++) histogram.record(call * 7.5);
     });
     expect(bytes).toBeLessThan(1);

@@ -12,7 +12,7 @@ import type { ThreadRuntime } from '../../actor/index.js';
 import { type Clock, TimingWheel } from '../../clock/index.js';
 import { CLOSE, type CloseCodeRow, type DiscardCounter, SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
 import type { Snowflake } from '../../id/index.js';
-import { encodeBody, OP } from '../../protocol/index.js';
+import { encodeDisconnect, OP } from '../../protocol/index.js';
 import type { Authenticator, FrameOp } from '../../push/index.js';
 import { BufferPool } from '../../ring/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
@@ -371,8 +371,8 @@ export class Bucket implements ChannelOwner {
     if (ws === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
     const reconnect = advice?.reconnect ?? row.code < 3500;
     if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED)) {
-      const body = { code: row.code, reason: detail, reconnect, retry_after_ms: advice?.retryAfterMs ?? 0, nodes: [] };
-      this.#writer.packet(channel, OP.DISCONNECT, 0, 1, encodeBody(codecOf(channel), body));
+      const body = { code: row.code, reason: detail, reconnect, retryAfterMs: advice?.retryAfterMs ?? 0, nodes: [] };
+      this.#writer.packet(channel, OP.DISCONNECT, 0, 1, encodeDisconnect(codecOf(channel), body));
     }
     channel.state = CHANNEL_STATE.CLOSED;
     // A client that does not read would never see a close frame: its socket is cut.

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CLIENT_ERROR, type ClientError } from '../../errors/index.js';
+import type { RoomReply } from '../../protocol/index.js';
 import { BucketParts } from '../fixtures/bucket-parts.js';
 import { packetsIn } from '../fixtures/fake-socket.js';
 import type { Channel } from './channel.js';
-import type { RoomResult } from './channel-rooms.js';
 
 let bucket: BucketParts;
 beforeEach(() => {
@@ -26,8 +26,8 @@ function join(
   channel: Channel,
   rooms: readonly string[],
   check: (room: string) => ClientError | undefined = ANY,
-): readonly RoomResult[] | undefined {
-  let results: readonly RoomResult[] | undefined;
+): readonly RoomReply[] | undefined {
+  let results: readonly RoomReply[] | undefined;
   bucket.rooms.join(channel, rooms, check, (answer) => {
     results = answer;
   });

@@ -6,20 +6,13 @@
  *   topic is subscribed when the membership is made, so no message in between is missed.
  */
 import { CLIENT_ERROR, type ClientError } from '../../errors/index.js';
+import type { RoomReply } from '../../protocol/index.js';
 import { CHANNEL_STATE, type Channel } from './channel.js';
 import type { RoomShard } from './room-shard.js';
 import type { RoomShards } from './room-shards.js';
 import { roomsOf, type Subscriptions } from './subscriptions.js';
 
-/** One row of the answers to JoinRooms and LeaveRooms. */
-export interface RoomResult {
-  readonly room: string;
-  readonly epoch: number;
-  readonly offset: number;
-  readonly error?: ClientError;
-}
-
-function failed(room: string, error: ClientError): RoomResult {
+function failed(room: string, error: ClientError): RoomReply {
   return { room, epoch: 0, offset: 0, error };
 }
 
@@ -107,7 +100,7 @@ export class ChannelRooms {
     channel: Channel,
     rooms: readonly string[],
     check: (room: string) => ClientError | undefined,
-    done: (results: readonly RoomResult[]) => void,
+    done: (results: readonly RoomReply[]) => void,
   ): void {
     const refusals = rooms.map(check);
     const accepted = rooms.filter((_, index) => refusals[index] === undefined);
@@ -131,7 +124,7 @@ export class ChannelRooms {
     });
   }
 
-  leave(channel: Channel, rooms: readonly string[]): RoomResult[] {
+  leave(channel: Channel, rooms: readonly string[]): RoomReply[] {
     return rooms.map((room) => {
       const shard = this.#shards.byRoom(room);
       if (shard === undefined || !channel.isIn(shard)) return failed(room, CLIENT_ERROR.NOT_MEMBER);

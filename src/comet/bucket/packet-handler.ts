@@ -12,20 +12,23 @@ import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow } from '../../
 import {
   decodeBody,
   decodeUtf8,
-  encodeBody,
+  encodeImResponse,
+  encodeRecoverRefused,
+  encodeRoomReplies,
   FRAMING,
   OP,
   PARSE,
   PacketHeader,
   parseOpList,
   parseOutcomeName,
+  type RoomReply,
   readHeartbeatBody,
   readPacket,
   roomIdProblem,
 } from '../../protocol/index.js';
-import type { MessageListener } from '../../push/index.js';
+import type { MessageListener, PacketInfo } from '../../push/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
-import type { ChannelRooms, RoomResult } from './channel-rooms.js';
+import type { ChannelRooms } from './channel-rooms.js';
 import type { ChannelWriter } from './channel-writer.js';
 import type { RoomShards } from './room-shards.js';
 import { codecOf, type Subscriptions } from './subscriptions.js';
@@ -65,6 +68,9 @@ const MAX_HEARTBEAT_S = 86_400;
 const EXTENSION_OPS: ReadonlySet<number> = new Set([OP.JOIN_ROOMS, OP.LEAVE_ROOMS, OP.RECOVER, OP.IM_REQUEST]);
 /** goim's operations from a client that Halley answers itself. */
 const GOIM_OPS: ReadonlySet<number> = new Set([OP.HEARTBEAT, OP.HEARTBEAT_REPLY, OP.CHANGE_ROOM, OP.SUB, OP.UNSUB]);
+
+/** What an answer copies from the packet it answers. */
+type ReplyTo = Pick<PacketInfo, 'seq' | 'ver'>;
 
 export class PacketHandler {
   readonly #limits: PacketLimits;
@@ -164,7 +170,7 @@ export class PacketHandler {
     this.#links.onOversized();
     const limitBytes = this.#limitOf(header.op);
     if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED) && header.op === OP.IM_REQUEST) {
-      this.#reply(channel, header, OP.IM_RESPONSE, { error: CLIENT_ERROR.BODY_TOO_LARGE });
+      this.#refuseRequest(channel, header, CLIENT_ERROR.BODY_TOO_LARGE);
     }
     this.#links.close(
       channel,
@@ -302,13 +308,13 @@ export class PacketHandler {
       const rooms = decoded.ok ? decoded.value : undefined;
       if (!isRoomList(rooms, this.#limits.roomsPerRequest)) {
         const message = `${CLIENT_ERROR.BAD_BODY.message}: an array of 1 to ${this.#limits.roomsPerRequest} room ids`;
-        this.#reply(channel, { seq, ver }, op + 1, [
+        this.#replyRooms(channel, { seq, ver }, op + 1, [
           { room: '', epoch: 0, offset: 0, error: { ...CLIENT_ERROR.BAD_BODY, message } },
         ]);
         return;
       }
       if (op === OP.LEAVE_ROOMS) {
-        this.#reply(channel, { seq, ver }, OP.LEAVE_ROOMS_REPLY, this.#rooms.leave(channel, rooms));
+        this.#replyRooms(channel, { seq, ver }, OP.LEAVE_ROOMS_REPLY, this.#rooms.leave(channel, rooms));
         return;
       }
       this.#work(channel, (finish) => {
@@ -316,8 +322,8 @@ export class PacketHandler {
           channel,
           rooms,
           (room) => this.checkRoom(channel, room),
-          (results: readonly RoomResult[]) => {
-            this.#reply(channel, { seq, ver }, OP.JOIN_ROOMS_REPLY, results);
+          (results) => {
+            this.#replyRooms(channel, { seq, ver }, OP.JOIN_ROOMS_REPLY, results);
             finish();
           },
         );
@@ -325,10 +331,10 @@ export class PacketHandler {
       return;
     }
     if (op === OP.RECOVER) {
-      this.#reply(channel, { seq, ver }, OP.RECOVER_REPLY, { recovered: false });
+      this.#writer.packet(channel, OP.RECOVER_REPLY, seq, ver, encodeRecoverRefused(codecOf(channel)));
       return;
     }
-    this.#reply(channel, { seq, ver }, OP.IM_RESPONSE, { error: CLIENT_ERROR.UNKNOWN_METHOD });
+    this.#refuseRequest(channel, { seq, ver }, CLIENT_ERROR.UNKNOWN_METHOD);
   }
 
   /** Why the channel may not join the room, undefined where it may. */
@@ -383,8 +389,12 @@ export class PacketHandler {
     if (finished) channel.flags &= ~CHANNEL_FLAG.BUSY;
   }
 
-  #reply(channel: Channel, header: { readonly seq: number; readonly ver: number }, op: number, value: unknown): void {
-    this.#writer.packet(channel, op, header.seq, header.ver, encodeBody(codecOf(channel), value));
+  #replyRooms(channel: Channel, { seq, ver }: ReplyTo, op: number, results: readonly RoomReply[]): void {
+    this.#writer.packet(channel, op, seq, ver, encodeRoomReplies(codecOf(channel), results));
+  }
+
+  #refuseRequest(channel: Channel, { seq, ver }: ReplyTo, error: ClientError): void {
+    this.#writer.packet(channel, OP.IM_RESPONSE, seq, ver, encodeImResponse(codecOf(channel), { ok: false, error }));
   }
 }
 

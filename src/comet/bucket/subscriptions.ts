@@ -9,7 +9,7 @@
  * Threads: its bucket.
  */
 import type { Codec } from '../../protocol/index.js';
-import { encodeBody, OP } from '../../protocol/index.js';
+import { encodeGap, type GapBody, OP } from '../../protocol/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { FanoutGroup } from './fanout-group.js';
 import type { RoomShard } from './room-shard.js';
@@ -127,16 +127,17 @@ export class Subscriptions {
   #sendGaps(channel: Channel): void {
     const codec = codecOf(channel);
     for (const shard of roomsOf(channel)) {
-      this.#sendGap(channel, codec, { scope: 'room', room: shard.room, epoch: shard.epoch, to: shard.flushedOffset });
+      const { room, epoch, flushedOffset } = shard;
+      this.#sendGap(channel, codec, { scope: 'room', room, epoch, to: flushedOffset });
     }
     const all = this.#allPosition();
     const allTo = channel.watch?.flushedOffset ?? all.offset;
-    this.#sendGap(channel, codec, { scope: 'all', epoch: all.epoch, to: Math.max(allTo, 0) });
-    this.#sendGap(channel, codec, { scope: 'direct', epoch: 0, to: 0 });
+    this.#sendGap(channel, codec, { scope: 'all', room: '', epoch: all.epoch, to: Math.max(allTo, 0) });
+    this.#sendGap(channel, codec, { scope: 'direct', room: '', epoch: 0, to: 0 });
   }
 
-  #sendGap(channel: Channel, codec: Codec, gap: Record<string, string | number>): void {
-    this.#links.sendControl(channel, OP.GAP, encodeBody(codec, gap));
+  #sendGap(channel: Channel, codec: Codec, gap: GapBody): void {
+    this.#links.sendControl(channel, OP.GAP, encodeGap(codec, gap));
     this.#links.onGapSent();
   }
 }
