@@ -1,7 +1,7 @@
-// Build everything that ships: TypeScript to dist/, then the browser page to dist/page/.
+// Build everything that ships: TypeScript and Lua to dist/, then the browser page to dist/page/.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, cp, mkdir } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,11 @@ const compiled = spawnSync(process.execPath, [join(root, 'node_modules/typescrip
   stdio: 'inherit',
 });
 if (compiled.status !== 0) process.exit(compiled.status ?? 1);
+
+// Lua of the Redis adapters stands beside them, in dist/ as in src/.
+for (const file of await readdir(join(root, 'src'), { recursive: true })) {
+  if (file.endsWith('.lua')) await cp(join(root, 'src', file), join(root, 'dist', file));
+}
 
 if (existsSync(join(root, 'src/page/page.ts'))) {
   const { build } = await import('esbuild');

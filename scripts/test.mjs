@@ -10,7 +10,10 @@ const args = process.argv.slice(2);
 const long = args.includes('--long');
 
 /** Programs that tests drive, and the Debian package that brings each. */
-const PROGRAMS = [{ name: 'chromium', path: '/usr/bin/chromium', debianPackage: 'chromium' }];
+const PROGRAMS = [
+  { name: 'chromium', path: '/usr/bin/chromium', debianPackage: 'chromium' },
+  { name: 'redis-server', path: '/usr/bin/redis-server', debianPackage: 'redis-server' },
+];
 
 /** Run a command with its output shown; true on success. */
 function run(command, commandArgs, options = {}) {

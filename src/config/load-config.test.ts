@@ -205,10 +205,10 @@ describe('refusing', () => {
       throw new Error('ENOENT: no such file');
     };
     // The token may well stand in the file nobody could read, so no rule is held against its absence.
-    const flags = { config: 'gone.toml', host: '0.0.0.0', nope: '1' };
+    const flags = { config: 'gone.toml', host: '0.0.0.0', hots: '1' };
     expect(inspectConfig({ argvFlags: flags, env: {}, readFile }).problems.map(problemLine)).toEqual([
       'the file cannot be read, ENOENT: no such file (from file gone.toml): config="gone.toml"',
-      'no such option, the nearest is --host (from flag --nope): flag="--nope"',
+      'no such option, the nearest is --host (from flag --hots): flag="--hots"',
     ]);
   });
 

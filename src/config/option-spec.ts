@@ -99,8 +99,9 @@ export function choice<const Choice extends string>(
   defaultValue: NoInfer<Choice>,
   choices: readonly Choice[],
   doc: string,
+  extra: Flagged = {},
 ): ChoiceSpec<Choice> {
-  return { kind: 'choice', default: defaultValue, choices, doc, hasFlag: false };
+  return { kind: 'choice', default: defaultValue, choices, doc, hasFlag: false, ...extra };
 }
 
 export function list(maxItems: number, doc: string): ListSpec {

@@ -49,6 +49,8 @@ describe('the option table', () => {
       '--host',
       '--ws-port',
       '--http-port',
+      '--role',
+      '--redis',
       '--data-dir',
       '--app',
     ]);

@@ -29,6 +29,18 @@ export const ROOT_OPTIONS = {
   }),
   ws_port: int(3102, PORT, 'Port of the WebSocket and its HTTP fallbacks; 0 takes any free port.', WITH_FLAG),
   http_port: int(3111, PORT, 'Port of the HTTP API and its pages; 0 takes any free port.', WITH_FLAG),
+  role: choice(
+    'all',
+    ['all', 'comet', 'logic', 'job'],
+    'What this process does; anything but all needs redis.',
+    WITH_FLAG,
+  ),
+  redis: text(
+    '',
+    [0, 2048],
+    'redis://, rediss://, redis+sentinel:// or redis+cluster:// URL; empty runs the node alone, in memory.',
+    { hasFlag: true, visibleAscii: true },
+  ),
   data_dir: text('data', [1, 4096], 'Directory of all files Halley writes; created where it is missing.', WITH_FLAG),
   app: text('', [0, 4096], 'Path of the application module that runs inside the buckets; empty runs none.', WITH_FLAG),
 };
@@ -110,6 +122,31 @@ export const GROUP_OPTIONS = {
     backoff_base_s: int(3, [1, 86_400], 'First wait of a client before it reconnects; at most backoff_max_s.'),
     backoff_factor: number(1.8, [1, 100], "Factor between a client's waits."),
     backoff_jitter: number(0.3, [0, 1], 'Random share of each wait.'),
+  },
+  cluster: {
+    prefix: text('halley', [1, 64], 'First part of every key and channel; two clusters on one Redis must differ.', {
+      visibleAscii: true,
+    }),
+    redis_password: secret(4 * KIB, 'Password of Redis, where the URL should not hold it.'),
+    redis_tls_ca: text(
+      '',
+      [0, 4096],
+      'PEM file of the authority behind rediss://; empty trusts what the system trusts.',
+    ),
+    connect_timeout_ms: int(2000, [100, 60_000], 'Longest wait for a connection to Redis.'),
+    command_timeout_ms: int(1000, [50, 60_000], 'Longest wait for an answer of Redis; then the command has failed.'),
+    lease_ms: int(
+      10_000,
+      [1000, 600_000],
+      'Lease of a node in Redis, renewed every third of it; its sessions end with it.',
+    ),
+    room_linger_ms: int(
+      10_000,
+      [0, 3_600_000],
+      'How long a node stays subscribed to a room that its last member left.',
+    ),
+    probe_ms: int(2000, [100, 600_000], 'Interval at which a node checks that its own subscriptions deliver.'),
+    rewrite_per_s: int(20_000, [100, 10_000_000], 'Sessions per second written again when Redis comes back empty.'),
   },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),

@@ -26,9 +26,10 @@ export {
   type StateListener,
 } from './app.port.js';
 export type { AuthAccepted, Authenticator, AuthRefused, AuthRequest, AuthVerdict } from './authenticator.port.js';
+export type { ClusterSessions, NodeDirectory, NodeMail, NodeRecord, RoomLinks } from './cluster.port.js';
 export type { ChannelSelector, CometPort, DisconnectAdvice, RoomCount } from './comet.port.js';
 export { probePort } from './probe-port.js';
-export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget } from './push-command.js';
+export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type RoomPlace } from './push-command.js';
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';
 export type { MaybePromise, PutSession, Session, SessionOwner, SessionStore } from './session.port.js';

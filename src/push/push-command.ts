@@ -15,6 +15,16 @@ export interface PushCommand {
   readonly op: number;
   /** Opaque bytes of the packet's body. Owned by the command: the caller must not change them after handing it over. */
   readonly body: Uint8Array;
+  /** The id the message has already (big-endian, 8 bytes): a durable push, a message of a room's history. Absent: drawn on delivery. */
+  readonly messageId?: Uint8Array;
+  /** Place in the room's cluster-wide sequence, for one room with history. Absent: the node's own counter. */
+  readonly place?: RoomPlace;
+}
+
+/** Where a message stands in its room. */
+export interface RoomPlace {
+  readonly epoch: number;
+  readonly offset: number;
 }
 
 /** What the pusher answers. `FULL` and `TOO_LARGE` mean that nobody got the message. */

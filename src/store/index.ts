@@ -1,5 +1,6 @@
 /**
- * store: adapters of the storage ports. `memory-*` keep things in this process; every adapter of a port passes the
- * port's contract suite (`*.contract.ts`).
+ * store: what the node keeps, behind ports: in this process's memory (`memory-*`), or in Redis for the whole cluster (`redis/`).
  */
 export { MemorySessions } from './memory-sessions.js';
+export { RedisKeys } from './redis/redis-keys.js';
+export { parseRedisUrl, type RedisClient, RedisLink, type RedisLinkOptions } from './redis/redis-link.js';

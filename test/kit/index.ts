@@ -19,6 +19,6 @@ export {
   residentBytes,
 } from './node-stats.js';
 export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
-
+export { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis-server.js';
 export { type ReceivedGap, TallyClient } from './tally-client.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

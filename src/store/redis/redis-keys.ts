@@ -1,0 +1,103 @@
+/**
+ * redis-keys: every name that Halley uses in Redis, in one place. The part in braces is the hash tag: on Redis Cluster, keys
+ * with one tag live in one slot, so a script may touch them together.
+ *
+ * Guarantees: one text per argument list; a brace or percent sign inside a tag is escaped as %XX, so that a room or key a
+ * client made up cannot leave its slot.
+ */
+
+/** A name as hash tag, braces included. */
+function tag(name: string): string {
+  return `{${/[{}%]/.test(name) ? name.replace(/[{}%]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`) : name}}`;
+}
+
+/** The text behind a tag of `tag`, without its braces. */
+export function untag(escaped: string): string {
+  return escaped.replace(/%(7B|7D|25)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+export class RedisKeys {
+  readonly prefix: string;
+
+  /** @param prefix `halley` unless two clusters share one Redis */
+  constructor(prefix: string) {
+    this.prefix = prefix;
+  }
+
+  /** Hash: the session of a device key. */
+  session(key: string): string {
+    return `${this.prefix}:s:${tag(key)}`;
+  }
+
+  /** Hash: device key -> owner, of one user. */
+  user(mid: number): string {
+    return `${this.prefix}:u:{${mid}}`;
+  }
+
+  /** Hash: lease, nodeEpoch and what the balancer knows of a node. */
+  node(serverId: string): string {
+    return `${this.prefix}:node:${tag(serverId)}`;
+  }
+
+  /** Sorted set: server id -> end of its lease in ms. */
+  nodes(): string {
+    return `${this.prefix}:nodes`;
+  }
+
+  /** String: the lease of a block of machine ids. */
+  machineBlock(block: number): string {
+    return `${this.prefix}:mach:${block}`;
+  }
+
+  /** What belongs to one room: `seq` (epoch and offset), `log` (history stream), `nodes` (server id -> members). */
+  room(room: string, part: 'seq' | 'log' | 'nodes'): string {
+    return `${this.prefix}:r:${tag(room)}:${part}`;
+  }
+
+  /** Stream: a shard of the durable queue. Its companions (`:dead`, `:lease`) share the slot. */
+  queue(shard: number, part: '' | ':dead' | ':lease' | ':done' = ''): string {
+    return `${this.prefix}:q:{${shard}}${part}`;
+  }
+
+  /** Stream: durable pushes handed over to one node, which reads them from where it stopped. */
+  inbox(serverId: string): string {
+    return `${this.prefix}:in:${tag(serverId)}`;
+  }
+
+  /** Stream: what clients did (upstream events). */
+  events(): string {
+    return `${this.prefix}:events`;
+  }
+
+  /** A name of its own for a single value, for example `gen` (generation of the data). */
+  single(name: string): string {
+    return `${this.prefix}:${name}`;
+  }
+
+  // Channels of pub/sub.
+
+  /** Any producer publishes pushes here. */
+  pushChannel(): string {
+    return `${this.prefix}:push`;
+  }
+
+  /** Bad commands of producers are reported here. */
+  pushErrorsChannel(): string {
+    return `${this.prefix}:push:errors`;
+  }
+
+  /** To one node: pushes by key and mid, takeovers, administrative calls. */
+  nodeChannel(serverId: string): string {
+    return `${this.prefix}:ch:node:${tag(serverId)}`;
+  }
+
+  /** To the nodes that have members of a room. */
+  roomChannel(room: string): string {
+    return `${this.prefix}:ch:room:${tag(room)}`;
+  }
+
+  /** To every node. */
+  allChannel(): string {
+    return `${this.prefix}:ch:all`;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Real Redis servers for tests: started on a free port with a directory of their own, stopped and removed by the test.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from './eventually.js';
+
+const START_DEADLINE_MS = 10_000;
+
+export interface RedisServer {
+  readonly port: number;
+  readonly url: string;
+  readonly pid: number;
+  /** Its files: start another server with the same `dir` and `port` to bring it back with its AOF. */
+  readonly dir: string;
+  /** End it and wait. `SIGKILL` loses what is not on disk. Its directory stays. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Stop it and remove its directory. */
+  remove(): Promise<void>;
+}
+
+export interface RedisServerOptions {
+  /** Further arguments, for example `['--appendonly', 'yes']`. */
+  readonly args?: readonly string[];
+  readonly port?: number;
+  readonly dir?: string;
+}
+
+/** A port that nobody holds now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = address !== null && typeof address === 'object' ? address.port : 0;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const end = (isUp: boolean) => {
+      socket.destroy();
+      resolve(isUp);
+    };
+    socket.once('error', () => end(false));
+    socket.once('connect', () => end(true));
+  });
+}
+
+/** Start a server and wait until it answers. Rejects with its output where it ends before that. */
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const port = options.port ?? (await freePort());
+  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'halley-redis-')));
+  const child: ChildProcess = spawn(
+    'redis-server',
+    ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', ...(options.args ?? [])],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let output = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  const exited = once(child, 'exit');
+  let hasExited = false;
+  void exited.then(() => {
+    hasExited = true;
+  });
+  await eventually(async () => {
+    if (hasExited) throw new Error(`redis-server ended:\n${output}`);
+    return answers(port);
+  }, START_DEADLINE_MS);
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
+    if (!hasExited) child.kill(signal);
+    await exited;
+  };
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    dir,
+    stop,
+    remove: async () => {
+      await stop('SIGKILL');
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
