@@ -22,6 +22,10 @@ const DEFAULT_MAX_CRASHES = 5;
 const CRASH_WINDOW_MS = 60_000;
 const DEFAULT_STALL_MS = 5_000;
 const DEFAULT_START_TIMEOUT_MS = 30_000;
+/** Heartbeats in the time after which a silent thread counts as stalled: each wakes a sleeping thread for nothing else. */
+const BEATS_PER_STALL = 8;
+const MIN_HEARTBEAT_MS = 25;
+const MAX_HEARTBEAT_MS = 250;
 
 export interface ThreadPoolOptions {
   /** Worker threads, 1 to 31. */
@@ -101,6 +105,7 @@ export class ThreadPool {
   readonly system: ActorSystem;
   readonly discarded: DiscardCounter;
   readonly #options: ThreadPoolOptions;
+  readonly #heartbeatMs: number;
   readonly #states: ThreadStates;
   readonly #piscina: Piscina;
   readonly #workers: Worker[];
@@ -154,7 +159,9 @@ export class ThreadPool {
         : { controlRingCapacityBytes: options.controlRingCapacityBytes }),
       ...(options.maxRecordBytes === undefined ? {} : { maxRecordBytes: options.maxRecordBytes }),
     });
-    this.runtime = new ThreadRuntime(this.memory, 0, options.onError ?? throwLater);
+    const stallMs = options.stallMs ?? DEFAULT_STALL_MS;
+    this.#heartbeatMs = Math.min(MAX_HEARTBEAT_MS, Math.max(MIN_HEARTBEAT_MS, stallMs / BEATS_PER_STALL));
+    this.runtime = new ThreadRuntime(this.memory, 0, options.onError ?? throwLater, this.#heartbeatMs);
     this.#states = this.runtime.states;
     this.#states.nextIncarnation(0);
     this.system = new ActorSystem(this.memory, this.runtime, {
@@ -251,6 +258,7 @@ export class ThreadPool {
       incarnation: worker.incarnation,
       node: this.#options.node ?? 0,
       maxQueuedBytes: this.#options.maxQueuedBytes,
+      heartbeatMs: this.#heartbeatMs,
       module: this.#options.module,
       workerData: this.#options.workerData,
     };

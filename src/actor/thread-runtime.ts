@@ -27,8 +27,8 @@ const LINGER_TURNS = 16;
 const LINGER_GAP_MS = 0.03;
 /** Least time between two runs of the beat hooks at the end of turns: they look after rare things. */
 const BEAT_GAP_MS = 0.5;
-/** How often an idle thread shows that it could turn. */
-export const HEARTBEAT_MS = 100;
+/** How often an idle thread shows that it could turn, where nobody says otherwise. */
+const DEFAULT_HEARTBEAT_MS = 100;
 
 export class ThreadRuntime {
   readonly threadIndex: number;
@@ -48,6 +48,7 @@ export class ThreadRuntime {
   readonly #turnFromLoop: () => void;
   readonly #signalSoon: () => void;
   readonly #engine: { current: Engine | undefined };
+  readonly #heartbeatMs: number;
   #heartbeat: NodeJS.Timeout | undefined;
   #running: boolean;
   #inTurn: boolean;
@@ -60,7 +61,7 @@ export class ThreadRuntime {
   #notified: number;
   #gaps: number;
 
-  constructor(memory: ThreadMemory, threadIndex: number, onError: ErrorSink) {
+  constructor(memory: ThreadMemory, threadIndex: number, onError: ErrorSink, heartbeatMs = DEFAULT_HEARTBEAT_MS) {
     if (!Number.isInteger(threadIndex) || threadIndex < 0 || threadIndex >= memory.threadCount) {
       throw new HalleyError('THREAD_INDEX', `threads are numbered 0 to ${memory.threadCount - 1}`, { threadIndex });
     }
@@ -84,6 +85,7 @@ export class ThreadRuntime {
     this.#turnFromWake = () => this.#turn(false);
     this.#turnFromLoop = () => this.#turn(true);
     this.#signalSoon = () => this.signal();
+    this.#heartbeatMs = heartbeatMs;
     this.#heartbeat = undefined;
     this.#running = false;
     this.#inTurn = false;
@@ -117,7 +119,7 @@ export class ThreadRuntime {
     this.#gapHooks.push(hook);
   }
 
-  /** Call `hook` on every heartbeat (100 ms) and at the end of turns, at most every 0.5 ms: cheap things only. */
+  /** Call `hook` on every heartbeat and at the end of turns, at most every 0.5 ms: cheap things only. */
   onBeat(hook: () => void): void {
     this.#beatHooks.push(hook);
   }
@@ -136,7 +138,7 @@ export class ThreadRuntime {
       () => this.#lingers(),
       () => this.#turn(true),
     );
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref();
+    this.#heartbeat = setInterval(() => this.#beat(), this.#heartbeatMs).unref();
     this.states.beat(this.threadIndex);
   }
 

@@ -17,6 +17,7 @@ export interface ThreadTask {
   readonly incarnation: number;
   readonly node: number;
   readonly maxQueuedBytes: number | undefined;
+  readonly heartbeatMs: number;
   /** URL of the thread-main module. */
   readonly module: string;
   readonly workerData: unknown;
@@ -30,7 +31,7 @@ export async function runThread(task: ThreadTask): Promise<void> {
   const { memory, threadIndex, incarnation } = task;
   const crash = new ThreadCrash(process);
   crash.install();
-  const runtime = new ThreadRuntime(memory, threadIndex, (error) => crash.die(asError(error)));
+  const runtime = new ThreadRuntime(memory, threadIndex, (error) => crash.die(asError(error)), task.heartbeatMs);
   const { states } = runtime;
   const system = new ActorSystem(memory, runtime, {
     node: task.node,

@@ -11,9 +11,6 @@ import { createAuthenticator } from '../logic/index.js';
 import { pinoLogger, stormGuard, ThreadCounters } from '../telemetry/index.js';
 import { RuntimeCounters } from './runtime-counters.js';
 
-const LOG_SWEEP_MS = 5_000;
-const SAMPLE_MS = 1_000;
-
 /** Start the bucket of this thread; resolves when its port is open. */
 export async function startThread(context: ThreadContext): Promise<void> {
   const { options, memory, allEpoch } = context.workerData as BucketData;
@@ -34,20 +31,20 @@ export async function startThread(context: ThreadContext): Promise<void> {
     acceptGate: new Int32Array(memory.acceptGate),
     allEpoch,
     incarnation: context.incarnation,
+    eachSecond: () => {
+      log.sweep();
+      runtimeCounters.sample();
+    },
   });
   const runtimeCounters = new RuntimeCounters(counters, {
     runtime: context.runtime,
     system: context.system,
     discards: [context.system.discarded, bucket.discards],
   });
-  const sweep = setInterval(() => log.sweep(), LOG_SWEEP_MS);
-  const sample = setInterval(() => runtimeCounters.sample(), SAMPLE_MS);
   context.onDying(() => bucket.makeInert());
   context.onCloseSockets(() => bucket.shutDown());
   context.onStop(async () => {
     await bucket.stop();
-    clearInterval(sweep);
-    clearInterval(sample);
     log.flush();
   });
   await bucket.start();
