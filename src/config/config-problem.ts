@@ -3,10 +3,10 @@
  */
 import { HalleyError } from '../errors/index.js';
 
-/** Where a value came from. Later sources win: default < file < env < flag. */
+/** Where a value came from. Later sources win: default < profile < file < env < flag. */
 export interface Origin {
-  readonly source: 'default' | 'file' | 'env' | 'flag';
-  /** File path, env variable or flag; `""` for a default. */
+  readonly source: 'default' | 'profile' | 'file' | 'env' | 'flag';
+  /** Name of the profile, file path, env variable or flag; `""` for a default. */
   readonly name: string;
 }
 

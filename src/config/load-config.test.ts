@@ -20,6 +20,7 @@ describe('loading', () => {
     const { config, origins } = loadConfig({ argvFlags: {}, env: { PATH: '/bin' }, readFile });
     expect(config.fanout).toEqual({
       batch_max_messages: 256,
+      profile: 'balanced',
       batch_max_bytes: 65_536,
       max_delay_ms: 60,
       duty_threshold: 0.5,
@@ -238,5 +239,25 @@ describe('secrets', () => {
     expect(everything[0]).toMatch(
       /at least 32 bytes where auth\.mode is jwt, it has 13 .*: auth\.jwt_secret=\[redacted\]$/,
     );
+  });
+});
+
+describe('fanout.profile', () => {
+  const load = (env: Record<string, string>) => loadConfig({ argvFlags: {}, env, readFile: () => '' });
+
+  it('puts its values in place of the defaults, and says so', () => {
+    const { config, origins } = load({ HALLEY_FANOUT_PROFILE: 'throughput' });
+    expect([config.fanout.max_delay_ms, config.fanout.duty_target]).toEqual([240, 0.02]);
+    expect(origins['fanout.max_delay_ms']).toEqual({ source: 'profile', name: 'throughput' });
+    expect(load({}).config.fanout.max_delay_ms).toBe(60);
+  });
+
+  it('gives way to what is configured', () => {
+    const { config } = load({ HALLEY_FANOUT_PROFILE: 'latency', HALLEY_FANOUT_MAX_DELAY_MS: '5' });
+    expect(config.fanout.max_delay_ms).toBe(5);
+  });
+
+  it('is refused where it is none', () => {
+    expect(() => load({ HALLEY_FANOUT_PROFILE: 'constructor' })).toThrow('balanced, throughput, latency');
   });
 });

@@ -1,5 +1,5 @@
 /**
- * From sources to a configuration: default < file < env < flag, each value checked, then the rules between them.
+ * From sources to a configuration: default < profile < file < env < flag, each value checked, then the rules between them.
  *
  * Threads: called once, on the control thread, at start. Workers get the result as plain data.
  * Guarantees: all problems are found in one pass and reported together; the result is frozen to the bottom; the caller's
@@ -11,6 +11,7 @@ import { type ConfigSources, type FoundValue, readSources } from './config-sourc
 import { OPTION_ROWS, type OptionRow } from './option-rows.js';
 import type { Config, OptionPath } from './option-table.js';
 import { expectationOf, isAllowed, showValue } from './option-value.js';
+import { PROFILE_PATH, profileDefaults } from './profiles.js';
 
 export type Origins = Readonly<Record<OptionPath, Origin>>;
 
@@ -35,6 +36,11 @@ export function inspectConfig(sources: ConfigSources): ConfigInspection {
   for (const row of OPTION_ROWS) {
     valueByPath.set(row.path, row.default);
     originByPath.set(row.path, DEFAULT_ORIGIN);
+  }
+  const profile = found.findLast(({ row }) => row.path === PROFILE_PATH)?.value;
+  for (const [path, value] of Object.entries(profileDefaults(profile))) {
+    valueByPath.set(path as OptionPath, value);
+    originByPath.set(path as OptionPath, { source: 'profile', name: String(profile) });
   }
   for (const entry of found) {
     if (!isAllowed(entry.row, entry.value)) {

@@ -53,6 +53,7 @@ describe('the option table', () => {
       '--redis',
       '--data-dir',
       '--app',
+      '--fanout-profile',
     ]);
     for (const row of OPTION_ROWS) {
       if (row.kind === 'text' && row.isSecret) expect([row.flag, row.default]).toEqual([undefined, '']);
@@ -70,7 +71,7 @@ describe('the option table', () => {
     expect(expectation('buckets')).toBe('an integer of 0 to 31');
     expect(expectation('bucket.heap_mb')).toBe('0 or an integer of 64 to 65536');
     expect(expectation('ring.control_bytes')).toBe('a power of two of 65536 to 1073741824');
-    expect(expectation('fanout.duty_target')).toBe('a number of 0.05 to 1');
+    expect(expectation('fanout.duty_target')).toBe('a number of 0.01 to 1');
     expect(expectation('auth.mode')).toBe('one of open, jwt');
     expect(expectation('node.addrs')).toBe('a list of at most 64 non-empty texts');
     expect(expectation('host')).toBe('a text of 1 to 255 bytes, visible ASCII only');

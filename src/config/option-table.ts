@@ -84,9 +84,15 @@ export const GROUP_OPTIONS = {
   fanout: {
     batch_max_messages: int(256, [1, 65_536], 'Messages of a room in one batch; a full batch leaves at once.'),
     batch_max_bytes: int(64 * KIB, [KIB, 16 * MIB], 'Bytes of a room in one batch; a full batch leaves at once.'),
+    profile: choice(
+      'balanced',
+      ['balanced', 'throughput', 'latency'],
+      'Defaults of the three options below: throughput waits up to 240 ms for fewer writes, latency never waits.',
+      WITH_FLAG,
+    ),
     max_delay_ms: int(60, [0, 10_000], 'Longest wait for more messages while pacing; 0 never waits.'),
-    duty_threshold: number(0.5, [0.05, 1], "Share of a bucket's time spent on fan-out at which pacing starts."),
-    duty_target: number(0.12, [0.05, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
+    duty_threshold: number(0.5, [0.01, 1], "Share of a bucket's time spent on fan-out at which pacing starts."),
+    duty_target: number(0.12, [0.01, 1], 'Share that pacing aims at by sizing the window; at most duty_threshold.'),
   },
   ring: {
     control_bytes: int(16 * MIB, [64 * KIB, GIB], 'Ring of the control thread.', { powerOfTwo: true }),
