@@ -90,7 +90,11 @@ describe('changing the primary room', () => {
     change(channel, 'live://1');
     join(channel, ['live://2']);
     expect(change(channel, 'live://2')).toBe(true);
-    expect([channel.primaryRoom?.room, channel.otherRooms, channel.roomCount()]).toEqual(['live://2', undefined, 1]);
+    expect([channel.primaryRoom?.shard.room, channel.otherRooms, channel.roomCount()]).toEqual([
+      'live://2',
+      undefined,
+      1,
+    ]);
     expect([online('live://1'), online('live://2')]).toEqual([0, 1]);
     bucket.pushRoom('live://2', 'once');
     expect(socket.take()).toEqual(['1000 once']);

@@ -8,7 +8,7 @@
 import { CLIENT_ERROR, type ClientError } from '../../errors/index.js';
 import type { RoomReply } from '../../protocol/index.js';
 import { CHANNEL_STATE, type Channel } from './channel.js';
-import type { RoomShard } from './room-shard.js';
+import type { RoomCohort, RoomShard } from './room-shard.js';
 import type { RoomShards } from './room-shards.js';
 import { roomsOf, type Subscriptions } from './subscriptions.js';
 
@@ -16,13 +16,12 @@ function failed(room: string, error: ClientError): RoomReply {
   return { room, epoch: 0, offset: 0, error };
 }
 
-/** Take the shard out of the rooms besides the primary one; a channel without any keeps no list. False: it was not in. */
-function removeOther(channel: Channel, shard: RoomShard): boolean {
-  const index = channel.otherRooms?.indexOf(shard) ?? -1;
-  if (index < 0) return false;
+/** Take the cohort out of the rooms besides the primary one; a channel without any keeps no list. */
+function removeOther(channel: Channel, cohort: RoomCohort): void {
+  const index = channel.otherRooms?.indexOf(cohort) ?? -1;
+  if (index < 0) return;
   channel.otherRooms?.splice(index, 1);
   if (channel.otherRooms?.length === 0) channel.otherRooms = undefined;
-  return true;
 }
 
 export class ChannelRooms {
@@ -40,36 +39,35 @@ export class ChannelRooms {
   /** Make the channel a member of an active shard, as its primary room or as one more. No-op where it is one already. */
   enter(channel: Channel, shard: RoomShard, primary: boolean): void {
     if (channel.isIn(shard)) return;
-    if (primary) channel.primaryRoom = shard;
-    else if (channel.otherRooms === undefined) channel.otherRooms = [shard];
-    else channel.otherRooms.push(shard);
-    this.#shards.memberJoined(shard);
-    this.#subscriptions.subscribe(channel, shard);
+    const cohort = this.#shards.memberJoined(shard);
+    if (primary) channel.primaryRoom = cohort;
+    else if (channel.otherRooms === undefined) channel.otherRooms = [cohort];
+    else channel.otherRooms.push(cohort);
+    this.#subscriptions.subscribe(channel, cohort);
   }
 
   /** End a membership. No-op where there is none. */
   exit(channel: Channel, shard: RoomShard): void {
-    if (channel.primaryRoom === shard) {
-      channel.primaryRoom = undefined;
-    } else {
-      if (!removeOther(channel, shard)) return;
-    }
-    this.#subscriptions.unsubscribe(channel, shard);
-    this.#shards.memberLeft(shard);
+    const cohort = channel.cohortIn(shard);
+    if (cohort === undefined) return;
+    if (channel.primaryRoom === cohort) channel.primaryRoom = undefined;
+    else removeOther(channel, cohort);
+    this.#subscriptions.unsubscribe(channel, cohort);
+    this.#shards.memberLeft(cohort);
   }
 
   exitAll(channel: Channel): void {
-    for (const shard of roomsOf(channel)) this.exit(channel, shard);
+    for (const { shard } of roomsOf(channel)) this.exit(channel, shard);
   }
 
   /** Move the primary room to `room`, or leave it for ''. `done(false)`: refused, the channel stays where it was. */
   changePrimary(channel: Channel, room: string, done: (changed: boolean) => void): void {
     if (room === '') {
-      if (channel.primaryRoom !== undefined) this.exit(channel, channel.primaryRoom);
+      if (channel.primaryRoom !== undefined) this.exit(channel, channel.primaryRoom.shard);
       done(true);
       return;
     }
-    if (channel.primaryRoom?.room === room) {
+    if (channel.primaryRoom?.shard.room === room) {
       done(true);
       return;
     }
@@ -81,9 +79,10 @@ export class ChannelRooms {
       // Enter first: the room that stays must not be closed and opened again in between.
       const previous = channel.primaryRoom;
       channel.primaryRoom = undefined;
-      if (channel.isIn(shard)) {
-        removeOther(channel, shard);
-        channel.primaryRoom = shard;
+      const cohort = channel.cohortIn(shard);
+      if (cohort !== undefined) {
+        removeOther(channel, cohort);
+        channel.primaryRoom = cohort;
       } else {
         this.enter(channel, shard, true);
       }
@@ -118,7 +117,7 @@ export class ChannelRooms {
             return failed(room, CLIENT_ERROR.TOO_MANY_ROOMS);
           }
           this.enter(channel, shard, false);
-          return { room, epoch: shard.epoch, offset: shard.flushedOffset };
+          return { room, epoch: shard.epoch, offset: (channel.cohortIn(shard) ?? shard).flushedOffset };
         }),
       );
     });
@@ -127,8 +126,9 @@ export class ChannelRooms {
   leave(channel: Channel, rooms: readonly string[]): RoomReply[] {
     return rooms.map((room) => {
       const shard = this.#shards.byRoom(room);
-      if (shard === undefined || !channel.isIn(shard)) return failed(room, CLIENT_ERROR.NOT_MEMBER);
-      const result = { room, epoch: shard.epoch, offset: shard.flushedOffset };
+      const cohort = shard === undefined ? undefined : channel.cohortIn(shard);
+      if (shard === undefined || cohort === undefined) return failed(room, CLIENT_ERROR.NOT_MEMBER);
+      const result = { room, epoch: shard.epoch, offset: cohort.flushedOffset };
       this.exit(channel, shard);
       return result;
     });

@@ -7,7 +7,7 @@
 import type { WebSocket } from 'uWebSockets.js';
 import { SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
 import type { Channel as ChannelPort, FrameOp, Meta } from '../../push/index.js';
-import type { RoomShard } from './room-shard.js';
+import type { RoomCohort, RoomShard } from './room-shard.js';
 import type { WatchSet } from './watch-sets.js';
 
 export const CHANNEL_STATE = {
@@ -73,8 +73,9 @@ export class Channel implements ChannelPort {
   serial = 0;
   key = '';
   userMid = 0;
-  primaryRoom: RoomShard | undefined = undefined;
-  otherRooms: RoomShard[] | undefined = undefined;
+  /** The cohort of it that the channel stands in. */
+  primaryRoom: RoomCohort | undefined = undefined;
+  otherRooms: RoomCohort[] | undefined = undefined;
   watch: WatchSet | undefined = undefined;
   idleMs = 0;
   /** Head of the direct messages of this turn in the outbox, -1 for none. */
@@ -98,7 +99,13 @@ export class Channel implements ChannelPort {
   }
 
   isIn(shard: RoomShard): boolean {
-    return this.primaryRoom === shard || (this.otherRooms?.includes(shard) ?? false);
+    return this.cohortIn(shard) !== undefined;
+  }
+
+  /** Where it stands in the room; undefined: it is not a member. */
+  cohortIn(shard: RoomShard): RoomCohort | undefined {
+    if (this.primaryRoom?.shard === shard) return this.primaryRoom;
+    return this.otherRooms?.find((cohort) => cohort.shard === shard);
   }
 
   otherRoomCount(): number {
@@ -133,8 +140,8 @@ export class Channel implements ChannelPort {
 
   rooms(): readonly string[] {
     const names: string[] = [];
-    if (this.primaryRoom !== undefined) names.push(this.primaryRoom.room);
-    if (this.otherRooms !== undefined) for (const shard of this.otherRooms) names.push(shard.room);
+    if (this.primaryRoom !== undefined) names.push(this.primaryRoom.shard.room);
+    if (this.otherRooms !== undefined) for (const { shard } of this.otherRooms) names.push(shard.room);
     return names;
   }
 

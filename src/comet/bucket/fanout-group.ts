@@ -1,5 +1,5 @@
 /**
- * Members that get the same bytes: a room's shard in this bucket, or the channels that share a watch set. Messages pile
+ * Members that get the same bytes: a cohort of a room in this bucket (most rooms have one), or the channels that share a watch set. Messages pile
  * up here as finished wire bytes and leave as one WebSocket message per form; uWS does the walk over the members.
  *
  * Threads: its bucket.

@@ -126,7 +126,7 @@ describe("goim's auth packet", () => {
       42,
       'device',
     ]);
-    expect([channel.primaryRoom?.room, channel.watch?.ops, handshake.pendingCount]).toEqual([
+    expect([channel.primaryRoom?.shard.room, channel.watch?.ops, handshake.pendingCount]).toEqual([
       'live://1',
       [1000, 1001],
       0,

@@ -318,7 +318,11 @@ export class Handshake {
     return encodeBody(codecOf(channel), {
       key: channel.key,
       heartbeat_s: Math.round(idleMs / 1000 / this.#options.heartbeatMisses),
-      rooms: shards.map((shard) => ({ room: shard.room, epoch: shard.epoch, offset: shard.flushedOffset })),
+      rooms: shards.map((shard) => {
+        // The application may have taken it out of a room again already.
+        const { epoch, flushedOffset } = channel.cohortIn(shard) ?? shard;
+        return { room: shard.room, epoch, offset: flushedOffset };
+      }),
     });
   }
 

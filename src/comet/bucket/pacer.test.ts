@@ -129,6 +129,13 @@ describe('the estimate', () => {
     expect(pacer.waitMs(9_990)).toBeCloseTo(30, 6);
   });
 
+  it('waits only for the part of the pause that a flush in slices has not spread between them', () => {
+    const pacer = new Pacer(OPTIONS);
+    for (let startMs = 0; startMs < 10_000; startMs += 100) pacer.flushed(startMs, startMs + 90, 10, 20, 0.2);
+    expect(pacer.pauseMs).toBeCloseTo(30, 6);
+    expect(pacer.waitMs(9_990)).toBeCloseTo(6, 6);
+  });
+
   it('is numbers from the start', () => {
     const pacer = new Pacer(OPTIONS);
     expect([pacer.duty, pacer.pauseMs]).toEqual([0, 0]);

@@ -47,8 +47,9 @@ export class Pacer {
   /**
    * Report a flush that ran from `startMs` to `endMs`, cost `costMs` of the thread (less than the time between the two where
    * it was interrupted), and whose busiest group carried `messageCount` messages.
+   * @param pauseRatio part of the pause that is to follow: a flush in slices has spread the others between them
    */
-  flushed(startMs: number, endMs: number, costMs: number, messageCount: number): void {
+  flushed(startMs: number, endMs: number, costMs: number, messageCount: number, pauseRatio = 1): void {
     const { dutyThreshold, dutyTarget, maxDelayMs } = this.#options;
     const intervalMs = startMs - this.#lastFlushMs;
     this.#lastFlushMs = startMs;
@@ -65,7 +66,7 @@ export class Pacer {
     }
     this.#spacing = this.#demand > (this.#spacing ? dutyThreshold * RELEASE_RATIO : dutyThreshold);
     this.#pauseMs = this.#spacing ? Math.min(maxDelayMs, this.#costMs * (1 / dutyTarget - 1)) : 0;
-    this.#nextFlushMs = endMs + this.#pauseMs;
+    this.#nextFlushMs = endMs + this.#pauseMs * pauseRatio;
   }
 
   /** Share of the thread's time that flushes took of late, 0 to 1. */

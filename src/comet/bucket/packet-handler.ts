@@ -240,7 +240,7 @@ export class PacketHandler {
 
   /** Members of the channel's primary room on the whole node; 0 without one. */
   #replyOnline(channel: Channel, header: PacketHeader): void {
-    const count = channel.primaryRoom === undefined ? 0 : this.#shards.onlineCount(channel.primaryRoom);
+    const count = channel.primaryRoom === undefined ? 0 : this.#shards.onlineCount(channel.primaryRoom.shard);
     this.#writer.int32Packet(channel, OP.HEARTBEAT_REPLY, header.seq, header.ver, count);
   }
 

@@ -9,7 +9,7 @@
 import type { RoomCounts } from '../room-counts.js';
 import type { RoomInfo } from '../thread-messages.js';
 import type { FanoutContext } from './fanout-group.js';
-import { RoomShard } from './room-shard.js';
+import { COHORT_MEMBERS, type RoomCohort, RoomShard } from './room-shard.js';
 
 export interface RoomShardsLinks {
   /** Ask the sequencer to open rooms; it answers with `opened(request, infos)`. */
@@ -27,17 +27,25 @@ export class RoomShards {
   readonly #links: RoomShardsLinks;
   readonly #counts: RoomCounts;
   readonly #thread: number;
+  readonly #cohortMembers: number;
   readonly #byRoom = new Map<string, RoomShard>();
   readonly #byNo = new Map<number, RoomShard>();
   readonly #pending = new Map<number, PendingOccupy>();
   #request = 0;
   #topicSerial = 0;
 
-  constructor(context: FanoutContext, links: RoomShardsLinks, counts: RoomCounts, thread: number) {
+  constructor(
+    context: FanoutContext,
+    links: RoomShardsLinks,
+    counts: RoomCounts,
+    thread: number,
+    cohortMembers: number = COHORT_MEMBERS,
+  ) {
     this.#context = context;
     this.#links = links;
     this.#counts = counts;
     this.#thread = thread;
+    this.#cohortMembers = cohortMembers;
   }
 
   get count(): number {
@@ -63,7 +71,7 @@ export class RoomShards {
       let shard = this.#byRoom.get(room);
       if (shard === undefined) {
         this.#topicSerial += 1;
-        shard = new RoomShard(this.#context, `r${this.#topicSerial.toString(36)}`, room);
+        shard = new RoomShard(this.#context, `r${this.#topicSerial.toString(36)}`, room, this.#cohortMembers);
         this.#byRoom.set(room, shard);
       }
       shard.requestCount += 1;
@@ -132,14 +140,16 @@ export class RoomShards {
     this.#pending.clear();
   }
 
-  /** One member more or less; the shared count follows at once. */
-  memberJoined(shard: RoomShard): void {
-    shard.memberCount += 1;
+  /** One member more or less; the shared count follows at once. The cohort is where the member stands. */
+  memberJoined(shard: RoomShard): RoomCohort {
+    const cohort = shard.place();
     this.#counts.set(shard.roomNo, this.#thread, shard.memberCount);
+    return cohort;
   }
 
-  memberLeft(shard: RoomShard): void {
-    shard.memberCount -= 1;
+  memberLeft(cohort: RoomCohort): void {
+    const { shard } = cohort;
+    shard.displace(cohort);
     this.#counts.set(shard.roomNo, this.#thread, shard.memberCount);
     this.#closeIfEmpty(shard);
   }

@@ -12,7 +12,7 @@ import type { Codec } from '../../protocol/index.js';
 import { encodeGap, type GapBody, OP } from '../../protocol/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { FanoutGroup } from './fanout-group.js';
-import type { RoomShard } from './room-shard.js';
+import type { RoomCohort } from './room-shard.js';
 
 export interface SubscriptionsLinks {
   readonly sendControl: (channel: Channel, op: number, body: Uint8Array) => void;
@@ -126,9 +126,8 @@ export class Subscriptions {
 
   #sendGaps(channel: Channel): void {
     const codec = codecOf(channel);
-    for (const shard of roomsOf(channel)) {
-      const { room, epoch, flushedOffset } = shard;
-      this.#sendGap(channel, codec, { scope: 'room', room, epoch, to: flushedOffset });
+    for (const { shard, epoch, flushedOffset } of roomsOf(channel)) {
+      this.#sendGap(channel, codec, { scope: 'room', room: shard.room, epoch, to: flushedOffset });
     }
     const all = this.#allPosition();
     const allTo = channel.watch?.flushedOffset ?? all.offset;
@@ -142,12 +141,12 @@ export class Subscriptions {
   }
 }
 
-/** The rooms of a channel, the primary one first. */
-export function roomsOf(channel: Channel): RoomShard[] {
-  const shards: RoomShard[] = [];
-  if (channel.primaryRoom !== undefined) shards.push(channel.primaryRoom);
-  if (channel.otherRooms !== undefined) shards.push(...channel.otherRooms);
-  return shards;
+/** The rooms of a channel, as the cohorts it stands in, the primary one first. */
+export function roomsOf(channel: Channel): RoomCohort[] {
+  const cohorts: RoomCohort[] = [];
+  if (channel.primaryRoom !== undefined) cohorts.push(channel.primaryRoom);
+  if (channel.otherRooms !== undefined) cohorts.push(...channel.otherRooms);
+  return cohorts;
 }
 
 /** Everything a channel is subscribed to: its rooms and its watch set. */
