@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type BalancerNode, rankNodes } from './balancer.js';
+import { type BalancerNode, rankNodes } from './balancer-rule.js';
 
 const REGION_WEIGHT = 1.6;
 
