@@ -8,6 +8,7 @@
  *   order is that of the distances. Ties keep the order in which the nodes were given.
  */
 import type { BalancerNode } from './balancer-rule.js';
+import { bestOf } from './best-of.js';
 import { type GeoPoint, greatCircleKm } from './great-circle.js';
 
 export interface OrderedNode extends BalancerNode {
@@ -42,11 +43,15 @@ function rowsOf<Node extends OrderedNode>(
   }));
 }
 
-/** The least loaded first; of equally loaded ones those of the client's region. */
-export function byLeastConnections<Node extends OrderedNode>(nodes: readonly Node[], clientRegion: string): Node[] {
-  return rowsOf(nodes, clientRegion, undefined)
-    .sort((a, b) => a.load - b.load || Number(b.isOwnRegion) - Number(a.isOwnRegion))
-    .map((row) => row.node);
+/** The least loaded `limitCount` first; of equally loaded ones those of the client's region. */
+export function byLeastConnections<Node extends OrderedNode>(
+  nodes: readonly Node[],
+  clientRegion: string,
+  limitCount: number,
+): Node[] {
+  const rows = rowsOf(nodes, clientRegion, undefined);
+  const compare = (a: Row<Node>, b: Row<Node>) => a.load - b.load || Number(b.isOwnRegion) - Number(a.isOwnRegion);
+  return bestOf(rows, limitCount, compare).map((row) => row.node);
 }
 
 /**

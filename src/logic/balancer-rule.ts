@@ -7,6 +7,7 @@
  * Guarantees: with the rule's factor 0.5 shares tend to 2 * w - 1/n, not to w (weights 1:3 from cold give 1:3999 of 4000).
  *   Whoever wants shares like the weights asks for the order `least_conn` (balancer-orders.ts).
  */
+import { bestOf } from './best-of.js';
 
 export interface BalancerNode {
   readonly id: string;
@@ -65,11 +66,9 @@ export function rankNodes<Node extends BalancerNode>(
     totalWeight += node.weight;
     totalConnCount += node.connCount;
   }
-  return nodes
-    .map((node) => {
-      const gain = clientRegion !== '' && node.region === clientRegion ? regionWeight : 1;
-      return { node, currentWeight: currentWeight(node, totalWeight, totalConnCount, gain) };
-    })
-    .sort((a, b) => b.currentWeight - a.currentWeight)
-    .slice(0, limitCount);
+  const ranked = nodes.map((node) => {
+    const gain = clientRegion !== '' && node.region === clientRegion ? regionWeight : 1;
+    return { node, currentWeight: currentWeight(node, totalWeight, totalConnCount, gain) };
+  });
+  return bestOf(ranked, limitCount, (a, b) => b.currentWeight - a.currentWeight);
 }

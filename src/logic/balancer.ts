@@ -112,7 +112,7 @@ export class Balancer {
     const nodes = this.#refresh().filter(
       (entry) => takesClients(entry.record, entry.connCount) && isReachable(entry.record),
     );
-    const picked = this.#order(nodes, order, region, place).slice(0, limitCount);
+    const picked = this.#order(nodes, order, region, place, limitCount);
     const [first] = picked;
     if (first !== undefined) first.node.connCount++;
     return picked.map(({ node, distanceKm }) => ({
@@ -126,14 +126,15 @@ export class Balancer {
     order: NodeOrder,
     region: string,
     place: GeoPoint | undefined,
+    limitCount: number,
   ): { readonly node: Entry; readonly distanceKm?: number }[] {
     switch (order) {
       case 'weighted':
-        return rankNodes(nodes, region, this.#options.regionWeight, nodes.length);
+        return rankNodes(nodes, region, this.#options.regionWeight, limitCount);
       case 'least_conn':
-        return byLeastConnections(nodes, region).map((node) => ({ node }));
+        return byLeastConnections(nodes, region, limitCount).map((node) => ({ node }));
       case 'nearest':
-        return byDistance(nodes, region, place, this.#options.nearBandKm);
+        return byDistance(nodes, region, place, this.#options.nearBandKm).slice(0, limitCount);
     }
   }
 
