@@ -6,7 +6,6 @@
  * where there is none, `ip;ip,ttl` with `ttl=1`; IPv4 unless `type=aaaa`, `ip` to ask for somebody else. There is one name to
  * resolve here, this cluster, so `dn` may be sent and is not read.
  */
-
 import type { MaybePromise } from '../../push/index.js';
 import { NODE_ORDERS, takesClients } from '../balancer.js';
 import { MAX_RANKED_COUNT } from '../balancer-rule.js';
