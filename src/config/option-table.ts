@@ -56,6 +56,10 @@ export const GROUP_OPTIONS = {
     token: secret(4 * KIB, 'Bearer token of the HTTP API; empty asks for none (loopback only).'),
     max_body_bytes: int(MIB, [KIB, 64 * MIB], 'Largest request body of the HTTP API.'),
     max_batch: int(1000, [1, 100_000], 'Most commands in one request to push/batch.'),
+    trusted_proxies: list(
+      256,
+      'Addresses or CIDR blocks of our own proxies, whose X-Forwarded-For is believed; empty believes nobody.',
+    ),
   },
   heartbeat: {
     interval_s: int(240, [1, 86_400], 'Interval that clients are told to send op 2 at.'),
@@ -121,6 +125,13 @@ export const GROUP_OPTIONS = {
     region: text('', [0, 64], 'Region of this node, preferred for clients of the same region.'),
     zone: text('', [0, 64], 'Zone of this node inside its region.'),
     weight: int(10, [1, 10_000], 'Weight of this node when clients are spread over the nodes.'),
+    capacity: int(
+      0,
+      [0, 100_000_000],
+      'Channels at which the balancer sends this node no more clients; 0 sets no bound.',
+    ),
+    latitude: text('', [0, 64], "Where this node is, in degrees of -90 to 90; empty takes its region's place."),
+    longitude: text('', [0, 64], 'Likewise, in degrees of -180 to 180; set both or none.'),
     addrs: list(64, 'Public addresses of this node, as nodes/weighted tells them.'),
     default_domain: text('', [0, 253], 'Domain that nodes/weighted answers clients without a better node.'),
     host_domain: text('', [0, 253], 'Suffix that makes a server id a public host name.'),
@@ -128,6 +139,19 @@ export const GROUP_OPTIONS = {
     backoff_base_s: int(3, [1, 86_400], 'First wait of a client before it reconnects; at most backoff_max_s.'),
     backoff_factor: number(1.8, [1, 100], "Factor between a client's waits."),
     backoff_jitter: number(0.3, [0, 1], 'Random share of each wait.'),
+  },
+  balancer: {
+    region_weight: number(1.6, [1, 100], "What a node of the client's own region gains in weight."),
+    near_band_km: int(
+      100,
+      [0, 20_100],
+      'Nodes whose distances from a client differ by no more count as equally near; 0 goes by distance alone.',
+    ),
+    regions: list(4096, 'Regions of client addresses, each as block=region; the longest prefix wins.'),
+    regions_file: text('', [0, 4096], 'File with more such rules, one a line, # for comments; empty reads none.'),
+    region_places: list(1024, 'Where regions are, each as region=latitude,longitude in degrees.'),
+    httpdns_ips: int(3, [1, 64], 'IPs in an answer of /halley/httpdns that does not ask for another number.'),
+    httpdns_ttl_s: int(10, [0, 86_400], 'How long a client may keep that answer; 0 forbids it.'),
   },
   cluster: {
     prefix: text('halley', [1, 64], 'First part of every key and channel; two clusters on one Redis must differ.', {

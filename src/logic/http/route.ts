@@ -2,6 +2,8 @@
  * route: the form of one row of the route table, and how a request finds its row.
  */
 import type { CometPort, MaybePromise, Pusher, ReadinessProbe } from '../../push/index.js';
+import type { RequestPeer } from '../client-address.js';
+import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
 import type { Query } from './query.js';
 import { API_CODE, errorReply, NOT_FOUND_REPLY, type Reply } from './reply.js';
@@ -12,6 +14,7 @@ export interface ApiServices {
   readonly comet: CometPort;
   readonly node: NodeDescription;
   readonly probes: readonly ReadinessProbe[];
+  readonly lookup: NodeLookup;
   /** Totals and per-thread values of the counters, as JSON values. */
   readonly stats: () => unknown;
   /** Most commands of one `/halley/push/batch`. */
@@ -27,6 +30,8 @@ export interface ApiRequest {
   readonly body: Uint8Array;
   /** Lower case, without parameters: `application/json`. Empty where the client sent none. */
   readonly mediaType: string;
+  /** Who sent it, for `ClientAddress`. */
+  readonly peer: RequestPeer;
 }
 
 export type Method = 'GET' | 'POST';

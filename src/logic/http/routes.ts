@@ -5,7 +5,7 @@ import { pushBatch } from './batch-route.js';
 import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
 import { onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
 import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
-import { health, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
+import { drainNode, halleyNodes, health, httpdns, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
 import { type Method, type Route, renderRoutes } from './route.js';
 
 function route(
@@ -61,6 +61,29 @@ export const ROUTES: readonly Route[] = [
     'open',
   ),
   route('GET', '/goim/nodes/instances', '', 'the nodes as discovery knows them', nodesInstances),
+  route(
+    'GET',
+    '/halley/nodes',
+    'query `order` (weighted, least_conn, nearest), `limit`, `platform`, `lat` and `lon`, `region`, `ip`, `format` (json, text)',
+    'where to connect, best first: `{order, region, domain, nodes: [{server_id, addrs, tcp_port, ws_port, wss_port, region, zone, distance_km}]}`, or one address a line',
+    halleyNodes,
+    'open',
+  ),
+  route(
+    'GET',
+    '/halley/httpdns',
+    'query `limit`, `type` (a, aaaa), `ttl=1`, `order`, `lat` and `lon`, `region`, `ip`',
+    'the same as HTTPDNS services answer it: `ip;ip;ip` in plain text, with `ttl=1` `ip;ip;ip,ttl`',
+    httpdns,
+    'open',
+  ),
+  route(
+    'POST',
+    '/halley/node/drain',
+    'JSON `{drain}`',
+    'true: this node gets no new clients and `/ready` says so, its channels stay; false: back again: `{draining}`',
+    drainNode,
+  ),
   route(
     'POST',
     '/halley/push/batch',
