@@ -15,8 +15,8 @@ import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { allocateSnowflake, HighWaterMark, issueLimitMs, Snowflake } from '../id/index.js';
 import { JobQueue } from '../job/index.js';
-import { HttpApi } from '../logic/index.js';
-import type { NotReadyReason, ReadinessProbe } from '../push/index.js';
+import { DrainSwitch, HttpApi } from '../logic/index.js';
+import type { NodeRecord, NotReadyReason, ReadinessProbe } from '../push/index.js';
 import { MemorySessions } from '../store/index.js';
 import {
   allocateCounters,
@@ -31,7 +31,8 @@ import {
 } from '../telemetry/index.js';
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
 import { nextNodeEpoch } from './node-epoch.js';
-import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, serverIdOf } from './node-options.js';
+import { loadNodeLookup } from './node-lookup.js';
+import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, nodeRecordOf, serverIdOf } from './node-options.js';
 import { loadPages } from './pages.js';
 import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
@@ -231,10 +232,26 @@ export class HalleyNode implements ReadinessProbe {
     }, HOUSEKEEPING_MS);
     this.#closers.push(() => clearInterval(housekeeping));
 
+    const version = packageVersion();
+    const drain = new DrainSwitch();
+    const record = (): NodeRecord =>
+      nodeRecordOf(config, {
+        nodeEpoch,
+        version,
+        tcpPort: 0,
+        wsPort,
+        wssPort: 0,
+        httpPort: config.http_port,
+        connCount: comet.connectionCount(),
+        ipCount: comet.ipCount(),
+        updatedMs: Date.now(),
+        isDraining: drain.isDraining,
+      });
     const http = new HttpApi({
+      lookup: await loadNodeLookup(config, { drain, directory: undefined, self: record }),
       pusher: job,
       comet,
-      node: nodeDescriptionOf(config, wsPort, packageVersion()),
+      node: nodeDescriptionOf(config, wsPort, version),
       probes: [this],
       stats: () => ({
         totals: readTotals(countersMemory),
