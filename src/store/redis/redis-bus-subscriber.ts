@@ -62,6 +62,7 @@ export class BusSubscriber {
   #batch: Batch | undefined;
   #removals: Record<ChannelKind, Set<string>> = { ordinary: new Set(), sharded: new Set() };
   #flush: NodeJS.Immediate | undefined;
+  #isSending = false;
   #retry: NodeJS.Timeout | undefined;
   #failedCount = 0;
   #downSinceMs = 0;
@@ -249,24 +250,36 @@ export class BusSubscriber {
     });
   }
 
+  /** One at a time and in chunks: what comes meanwhile is the next batch, so a leave never overtakes the join before it. */
   async #sendChanges(): Promise<void> {
+    if (this.#isSending) return;
+    this.#isSending = true;
+    try {
+      while (this.#batch !== undefined || this.#removals.ordinary.size + this.#removals.sharded.size > 0) {
+        const batch = this.#batch;
+        const removals = this.#removals;
+        this.#removals = { ordinary: new Set(), sharded: new Set() };
+        this.#batch = undefined;
+        await this.#sendOnce(removals, batch);
+      }
+    } finally {
+      this.#isSending = false;
+    }
+  }
+
+  async #sendOnce(removals: Record<ChannelKind, Set<string>>, batch: Batch | undefined): Promise<void> {
     const generation = this.#generation;
-    const removals = this.#removals;
-    const batch = this.#batch;
-    this.#removals = { ordinary: new Set(), sharded: new Set() };
-    this.#batch = undefined;
-    const sent: Promise<boolean>[] = [];
+    let isDone = true;
     for (const kind of KINDS) {
       // The connection keeps the order, so a channel that was left and joined again ends up subscribed.
       for (const part of chunksOf(removals[kind], this.#options.chunkCount)) {
-        sent.push(this.#send('unsubscribe', kind, part));
+        isDone &&= generation === this.#generation && (await this.#send('unsubscribe', kind, part));
       }
       if (batch === undefined) continue;
       for (const part of chunksOf(batch.names[kind], this.#options.chunkCount)) {
-        sent.push(this.#send('subscribe', kind, part));
+        isDone &&= generation === this.#generation && (await this.#send('subscribe', kind, part));
       }
     }
-    const isDone = (await Promise.all(sent)).every(Boolean);
     if (!isDone && generation === this.#generation) this.replace('a SUBSCRIBE was not acknowledged');
     batch?.resolve();
   }
@@ -290,7 +303,8 @@ export class BusSubscriber {
 /** Did it resolve in time? */
 function within(asked: Promise<unknown>, deadlineMs: number, onError: (error: unknown) => void): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), deadlineMs);
+    // Behind the sockets: after a long turn the acknowledgement may lie in a buffer that nobody has read.
+    const timer = setTimeout(() => setImmediate(() => resolve(false)), deadlineMs);
     const settle = (isDone: boolean) => {
       clearTimeout(timer);
       resolve(isDone);
