@@ -334,7 +334,6 @@ async function startProxy(): Promise<{
     client.on('data', (chunk) => upstream.write(chunk));
     upstream.on('data', (chunk: Buffer) => {
       // Of subscribers only: the connection for commands goes on, so that Redis looks well.
-      isDead ||= isSwallowing && chunk.includes('probe-me');
       if (isSwallowing && chunk.toString('latin1').includes(':ch:')) isDead = true;
       if (!isDead) client.write(chunk);
     });
