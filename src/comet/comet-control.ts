@@ -13,6 +13,7 @@ import {
   type ChannelSelector,
   type CometPort,
   type DisconnectAdvice,
+  type GapScope,
   PUSH_OUTCOME,
   type PushCommand,
   type Pusher,
@@ -138,6 +139,21 @@ export class CometControl implements CometPort {
       return PUSH_OUTCOME.FULL;
     }
     return PUSH_OUTCOME.TOO_LARGE;
+  }
+
+  tellGap(scope: GapScope): PushOutcome {
+    if (this.#link.backlogCount > 0) return PUSH_OUTCOME.FULL;
+    const { sequencer, runtime } = this.#parts;
+    const outcome = scope.kind === 'room' ? sequencer.gapRoom(scope.room) : this.#gapForAll(scope.kind);
+    if (outcome !== OUTCOME.OK) return PUSH_OUTCOME.FULL;
+    runtime.signalSoon();
+    return PUSH_OUTCOME.OK;
+  }
+
+  #gapForAll(kind: 'direct' | 'all'): Outcome {
+    if (this.#readyMask === 0) return OUTCOME.OK;
+    const { sequencer } = this.#parts;
+    return kind === 'all' ? sequencer.gapAll(this.#readyMask) : sequencer.gapDirect(this.#readyMask);
   }
 
   disconnect(channels: ChannelSelector, advice: DisconnectAdvice): Promise<number> | number {

@@ -12,6 +12,9 @@ import type { Snowflake } from '../id/index.js';
 import { OP, PACKET_HEADER_BYTES, PUSH_SEQ, PUSH_VER, writePacketHeader } from '../protocol/index.js';
 import type { RingWriter } from '../ring/index.js';
 import {
+  GAP_RECORD_BYTES,
+  GAP_SCOPE,
+  type GapScopeCode,
   INNER_OFFSET,
   MESSAGE_ID_OFFSET,
   OFFSET_OFFSET,
@@ -173,6 +176,39 @@ export class Sequencer {
     if (outcome !== OUTCOME.OK) return outcome;
     this.#writer.commit(RAW_KIND.ALL_PUSH, mask, INNER_OFFSET + PACKET_HEADER_BYTES + body.length);
     if (offset > 0) this.#allOffset = offset;
+    return OUTCOME.OK;
+  }
+
+  /** Tell a room's members that something was missed: spends one offset of the room. OK where it has no members here. */
+  gapRoom(name: string): Outcome {
+    const room = this.#rooms.get(name);
+    if (room === undefined) return OUTCOME.OK;
+    const outcome = this.#writeGap(GAP_SCOPE.ROOM, room.roomNo, room.offset + 1, room.mask);
+    if (outcome === OUTCOME.OK) room.offset += 1;
+    return outcome;
+  }
+
+  /** Tell every channel of the threads in the mask that pushes to all were missed: spends one offset of "all". */
+  gapAll(mask: number): Outcome {
+    const outcome = this.#writeGap(GAP_SCOPE.ALL, 0, this.#allOffset + 1, mask);
+    if (outcome === OUTCOME.OK) this.#allOffset += 1;
+    return outcome;
+  }
+
+  /** Tell every channel of the threads in the mask that pushes by key or mid were missed. */
+  gapDirect(mask: number): Outcome {
+    return this.#writeGap(GAP_SCOPE.DIRECT, 0, 0, mask);
+  }
+
+  #writeGap(scope: GapScopeCode, roomNo: number, offset: number, mask: number): Outcome {
+    const writer = this.#writer;
+    const outcome = writer.claim(GAP_RECORD_BYTES);
+    if (outcome !== OUTCOME.OK) return outcome;
+    const { view, offset: start } = writer;
+    view.setUint32(start + SUBJECT_OFFSET, roomNo, true);
+    view.setUint32(start + SPEED_OFFSET, scope, true);
+    view.setFloat64(start + OFFSET_OFFSET, offset, true);
+    writer.commit(RAW_KIND.GAP, mask, GAP_RECORD_BYTES);
     return OUTCOME.OK;
   }
 

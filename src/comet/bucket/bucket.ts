@@ -30,6 +30,7 @@ import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { FanoutContext } from './fanout-group.js';
 import { FlushScheduler } from './flush-scheduler.js';
+import { GapRecords } from './gap-records.js';
 import { Handshake } from './handshake.js';
 import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
@@ -84,6 +85,7 @@ export class Bucket implements ChannelOwner {
   readonly #handshake: Handshake;
   readonly #outbox: DirectOutbox;
   readonly #broadcasts: PacedBroadcasts;
+  readonly #gaps: GapRecords;
   readonly #records: PushRecords;
   readonly #requests: ControlRequests;
   readonly #app: AppHost;
@@ -225,6 +227,14 @@ export class Bucket implements ChannelOwner {
       options.batchMaxBytes,
     );
     this.#broadcasts = new PacedBroadcasts(this.#slots, this.#outbox);
+    this.#gaps = new GapRecords({
+      shards: this.#shards,
+      watchSets: this.#watchSets,
+      slots: this.#slots,
+      outbox: this.#outbox,
+      allEpoch: parts.allEpoch,
+      tell: (channel, gap) => this.#subscriptions.tellGap(channel, gap),
+    });
     this.#records = new PushRecords({
       thread: this.#thread,
       shards: this.#shards,
@@ -232,6 +242,7 @@ export class Bucket implements ChannelOwner {
       slots: this.#slots,
       outbox: this.#outbox,
       broadcasts: this.#broadcasts,
+      gaps: this.#gaps,
     });
     this.#requests = new ControlRequests({
       link: this.#link,
@@ -272,6 +283,7 @@ export class Bucket implements ChannelOwner {
     runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#records.onRoomPush(bytes, offset));
     runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#records.onDirectPush(bytes, offset, length));
     runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#records.onAllPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.GAP, (bytes, offset) => this.#gaps.onGap(bytes, offset));
     runtime.onTurnEnd(() => this.#turnEnd());
     runtime.onReaderGap((fromThread) => this.#onReaderGap(fromThread));
     await this.#listener.listen();
@@ -499,6 +511,7 @@ export class Bucket implements ChannelOwner {
   }
 
   #turnEnd(): void {
+    this.#gaps.settle();
     if (!this.#outbox.isEmpty) this.#outbox.flush();
     this.#flushes.turnEnd();
     this.#app.runDeferred();
@@ -530,6 +543,8 @@ export class Bucket implements ChannelOwner {
   // Messages from the control thread.
 
   #onControl(message: ControlMessage): void {
+    // Who joins from here on has missed nothing.
+    this.#gaps.settle();
     switch (message[0]) {
       case MESSAGE.CONNECTED:
         this.#handshake.connected(message);

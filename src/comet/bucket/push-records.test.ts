@@ -3,12 +3,14 @@ import { BucketParts, TEST_THREAD } from '../fixtures/bucket-parts.js';
 import { RAW_KIND } from '../push-record.layout.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import { DirectOutbox } from './direct-outbox.js';
+import { GapRecords } from './gap-records.js';
 import { PacedBroadcasts } from './paced-broadcasts.js';
 import { PushRecords } from './push-records.js';
 
 let bucket: BucketParts;
 let outbox: DirectOutbox;
 let broadcasts: PacedBroadcasts;
+let gaps: GapRecords;
 let records: PushRecords;
 beforeEach(() => {
   vi.useFakeTimers();
@@ -16,7 +18,19 @@ beforeEach(() => {
   outbox = new DirectOutbox((channel, bytes) => void bucket.writer.raw(channel, bytes), 65_536);
   broadcasts = new PacedBroadcasts(bucket.slots, outbox);
   const { shards, watchSets, slots } = bucket;
-  records = new PushRecords({ thread: TEST_THREAD, shards, watchSets, slots, outbox, broadcasts });
+  gaps = new GapRecords({
+    shards,
+    watchSets,
+    slots,
+    outbox,
+    allEpoch: 77,
+    tell: (channel, gap) => {
+      // uWS sends what was published to a socket before it sends anything else to it.
+      bucket.spread();
+      bucket.subscriptions.tellGap(channel, gap);
+    },
+  });
+  records = new PushRecords({ thread: TEST_THREAD, shards, watchSets, slots, outbox, broadcasts, gaps });
 });
 afterEach(() => {
   broadcasts.close();
@@ -30,6 +44,7 @@ function turn(): void {
     [RAW_KIND.ALL_PUSH]: (bytes: Uint8Array, offset: number) => records.onAllPush(bytes, offset),
     [RAW_KIND.DIRECT_PUSH]: (bytes: Uint8Array, offset: number, length: number) =>
       records.onDirectPush(bytes, offset, length),
+    [RAW_KIND.GAP]: (bytes: Uint8Array, offset: number) => gaps.onGap(bytes, offset),
   };
   for (const { kind, bytes } of bucket.ring.read(TEST_THREAD)) {
     const memory = new Uint8Array(bytes.length + 48).fill(0xee);
@@ -37,6 +52,7 @@ function turn(): void {
     handlers[kind as keyof typeof handlers](memory, 24, bytes.length);
     memory.fill(0);
   }
+  gaps.settle();
   outbox.flush();
   for (const group of bucket.published.pending.splice(0)) group.flush();
   bucket.spread();
@@ -126,5 +142,86 @@ describe('a push to single channels', () => {
     bucket.sequencer.pushDirect(new Map([[TEST_THREAD, [7]]]), 1000, body('x'));
     turn();
     expect(outbox.isEmpty).toBe(true);
+  });
+});
+
+describe('a gap', () => {
+  const gapOf = (text: string) => (text.startsWith('22 0 ') ? (JSON.parse(text.slice(5)) as object) : text);
+  const taken = (socket: { take(): string[] }) => socket.take().map((text) => gapOf(text.replace(/#\d+/, '#')));
+
+  it('of a room is told to its extended members, behind what came before and in front of what follows', () => {
+    const extended = bucket.channel({ extended: true });
+    const plain = bucket.channel();
+    const elsewhere = bucket.channel({ extended: true });
+    bucket.enter(extended.channel, 'live://1');
+    bucket.enter(plain.channel, 'live://1');
+    bucket.enter(elsewhere.channel, 'live://2');
+    bucket.sequencer.pushRoom('live://1', 1000, body('a'));
+    bucket.sequencer.gapRoom('live://1');
+    bucket.sequencer.pushRoom('live://1', 1000, body('b'));
+    turn();
+    expect(taken(extended.socket)).toEqual([
+      'live://1@1001+1 # 1000 a',
+      { scope: 'room', room: 'live://1', epoch: 1001, to: 2 },
+      'live://1@1001+3 # 1000 b',
+    ]);
+    expect(taken(plain.socket)).toEqual(['1000 a', '1000 b']);
+    expect(elsewhere.socket.frames).toEqual([]);
+  });
+
+  it('of several rooms is told once per room to a channel that is in them', () => {
+    const { channel, socket } = bucket.channel({ extended: true });
+    bucket.enter(channel, 'live://1', true);
+    bucket.enter(channel, 'live://2');
+    for (const room of ['live://1', 'live://2', 'live://nobody']) bucket.sequencer.gapRoom(room);
+    turn();
+    expect(taken(socket)).toEqual([
+      { scope: 'room', room: 'live://1', epoch: 1001, to: 1 },
+      { scope: 'room', room: 'live://2', epoch: 1002, to: 1 },
+    ]);
+    turn();
+    expect(socket.frames).toEqual([]);
+  });
+
+  it('leaves a room where a channel that joins behind it starts', () => {
+    const first = bucket.channel({ extended: true });
+    bucket.enter(first.channel, 'live://1');
+    bucket.sequencer.gapRoom('live://1');
+    turn();
+    expect(bucket.shards.byRoom('live://1')?.flushedOffset).toBe(1);
+    expect(bucket.sequencer.occupy('live://1', TEST_THREAD)).toEqual([1, 1001, 1]);
+  });
+
+  it('of all spends an offset of all and is told in its place', () => {
+    const extended = bucket.channel({ extended: true });
+    bucket.packets.setWatch(extended.channel, [1000]);
+    const unwatching = bucket.channel({ extended: true });
+    const mask = 1 << TEST_THREAD;
+    bucket.sequencer.pushAll(mask, 0, 1000, body('a'));
+    bucket.sequencer.gapAll(mask);
+    bucket.sequencer.pushAll(mask, 0, 1000, body('b'));
+    turn();
+    const gap = { scope: 'all', epoch: 77, to: 2 };
+    expect(taken(extended.socket)).toEqual(['all@77+1 # 1000 a', gap, 'all@77+3 # 1000 b']);
+    expect(taken(unwatching.socket)).toEqual([gap]);
+  });
+
+  it('of direct pushes is told between them; slow and unready channels are passed over', () => {
+    const extended = bucket.channel({ extended: true });
+    bucket.packets.setWatch(extended.channel, [1000]);
+    const slow = bucket.channel({ extended: true });
+    slow.channel.flags |= CHANNEL_FLAG.SLOW;
+    const unready = bucket.channel({ extended: true, state: CHANNEL_STATE.CONNECTING });
+    const targets = new Map([[TEST_THREAD, connIds(extended.channel)]]);
+    bucket.sequencer.pushDirect(targets, 1000, body('a'));
+    bucket.sequencer.gapDirect(1 << TEST_THREAD);
+    bucket.sequencer.pushDirect(targets, 1000, body('b'));
+    turn();
+    expect(taken(extended.socket)).toEqual([
+      'direct@0+0 # 1000 a',
+      { scope: 'direct', epoch: 0, to: 0 },
+      'direct@0+0 # 1000 b',
+    ]);
+    for (const { socket } of [slow, unready]) expect(socket.frames).toEqual([]);
   });
 });

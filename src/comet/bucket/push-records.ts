@@ -20,6 +20,7 @@ import {
 import { CHANNEL_FLAG, CHANNEL_STATE } from './channel.js';
 import type { ChannelSlots } from './channel-slots.js';
 import type { DirectOutbox } from './direct-outbox.js';
+import type { GapRecords } from './gap-records.js';
 import type { PacedBroadcasts } from './paced-broadcasts.js';
 import type { RoomShards } from './room-shards.js';
 import type { WatchSets } from './watch-sets.js';
@@ -31,6 +32,7 @@ export interface PushRecordParts {
   readonly slots: ChannelSlots;
   readonly outbox: DirectOutbox;
   readonly broadcasts: PacedBroadcasts;
+  readonly gaps: GapRecords;
 }
 
 export class PushRecords {
@@ -46,6 +48,7 @@ export class PushRecords {
     const view = this.#view(bytes);
     const shard = this.#parts.shards.byNo(view.getUint32(offset + SUBJECT_OFFSET, true));
     if (shard === undefined) return;
+    if (this.#parts.gaps.waitsFor(shard)) this.#parts.gaps.settle();
     shard.append(
       bytes,
       offset + MESSAGE_ID_OFFSET,
@@ -57,7 +60,8 @@ export class PushRecords {
   }
 
   onAllPush(bytes: Uint8Array, offset: number): void {
-    const { broadcasts, watchSets } = this.#parts;
+    const { broadcasts, gaps, watchSets } = this.#parts;
+    if (gaps.waitsForAll) gaps.settle();
     const view = this.#view(bytes);
     const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
     const op = readInt32(bytes, offset + INNER_OFFSET + OP_OFFSET);
@@ -78,6 +82,7 @@ export class PushRecords {
   }
 
   onDirectPush(bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    if (this.#parts.gaps.waitsForDirect) this.#parts.gaps.settle();
     const view = this.#view(bytes);
     const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
     const end = offset + lengthBytes;

@@ -94,6 +94,11 @@ export class Subscriptions {
     for (const group of groupsOf(channel)) this.subscribe(channel, group);
   }
 
+  /** Tell an extended channel that it missed something which never reached this node. */
+  tellGap(channel: Channel, gap: GapBody): void {
+    this.#sendGap(channel, codecOf(channel), gap);
+  }
+
   /** The channel is gone. Call before its groups are left. */
   forget(channel: Channel): void {
     // One that is marked and not yet out is still counted by its groups; #leaveTopics skips it by its state.
