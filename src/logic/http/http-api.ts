@@ -6,13 +6,14 @@
  * methods are part of goim's interface.
  * Guarantees: requests of one connection are handled in their order. A handler that answers later gets `handlerDeadlineMs`,
  * then the client gets 504. `close()` ends every connection at once: call it after the sources of pushes have stopped.
- * Hot path: `#onBegin` for `/goim/push/*`; those handlers answer in the call. 17 us of CPU per push on a kept connection, of
+ * Hot path: `#onBegin` for `/goim/push/*`; standalone those handlers answer in the call. 17 us of CPU per push on a kept connection, of
  * which node:http alone takes 14 (`bench/logic/http-api.bench.ts`). Where that is too much, `/halley/push/batch` shares it.
  */
 import type { IncomingMessage } from 'node:http';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { MaybePromise } from '../../push/index.js';
 import { AccessGuard } from './access-guard.js';
+import { MESSAGE_ID_HEADER } from './durable-push.js';
 import type { Exchange } from './exchange.js';
 import { HttpServer, type HttpTimeouts, type ServerHooks } from './http-server.js';
 import { Query } from './query.js';
@@ -185,11 +186,14 @@ export class HttpApi {
     }
     const query = new Query(rawQuery);
     const mediaType = mediaTypeOf(request.headers['content-type'] ?? '');
+    const messageId = request.headers[MESSAGE_ID_HEADER] as string | undefined;
     if (route.method === 'GET') {
-      this.#handle(exchange, route, { query, mediaType, body: NO_BODY });
+      this.#handle(exchange, route, { query, mediaType, messageId, body: NO_BODY });
       return;
     }
-    exchange.readBody(this.#bodyMaxBytes, (body) => this.#handle(exchange, route, { query, mediaType, body }));
+    exchange.readBody(this.#bodyMaxBytes, (body) =>
+      this.#handle(exchange, route, { query, mediaType, messageId, body }),
+    );
   }
 
   #refusal(route: Route, { headers }: IncomingMessage): Reply | undefined {
