@@ -50,7 +50,7 @@ export class RedisInbox implements NodeInbox {
   async trim(nodeEpoch: number, entryId: string): Promise<void> {
     const [ms = '0', sequence = '0'] = entryId.split('-');
     const nextId = `${ms}-${Number(sequence) + 1}`;
-    await this.#link.commands.call('xtrim', [this.#link.keys.inbox(this.#serverId, nodeEpoch), 'MINID', nextId]);
+    await this.#link.commands.xtrim(this.#link.keys.inbox(this.#serverId, nodeEpoch), 'MINID', nextId);
   }
 
   close(): void {

@@ -153,7 +153,7 @@ export class RedisQueueShards implements QueueShards {
   async readInbox({ serverId, nodeEpoch }: NodeRef, afterId: string, maxCount: number): Promise<readonly QueueEntry[]> {
     const key = this.#link.keys.inbox(serverId, nodeEpoch);
     const from = afterId === '' ? '-' : `(${afterId}`;
-    const reply = await this.#link.commands.callBuffer('xrange', [key, from, '+', 'COUNT', maxCount]);
+    const reply = await this.#link.commands.xrangeBuffer(key, from, '+', 'COUNT', maxCount);
     return (reply as readonly RawEntry[]).map((raw) => entryOf(raw, 1));
   }
 
