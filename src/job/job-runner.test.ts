@@ -129,19 +129,23 @@ describe('JobRunner and InboxReader', () => {
       serverId: 'job-a',
       jobIds: ['job-a'],
       cometIds: ['comet', 'slow'],
-      inboxMaxCount: 500,
+      // The slow comet gets at most 164, so many entries are open when the job dies.
+      inboxMaxCount: 100,
+      batchCount: 16,
       leaseMs: 1000,
     };
+    pusher.space = 6000;
     const child: ChildProcess = fork(CHILD, [JSON.stringify(order)]);
     cleanups.push(() => child.kill('SIGKILL'));
     await once(child, 'message');
     const texts = numbered(10_000);
     const appended = texts.map((text, index) => queue.append([toRoom(rooms[index % 3] as string, text)]));
-    await eventually(() => pusher.taken.length > 2000, DEADLINE_MS);
+    await eventually(() => pusher.taken.length > 3000, DEADLINE_MS);
     child.kill('SIGKILL');
     await once(child, 'exit');
     const takenAtKill = pusher.taken.length;
-    expect(takenAtKill).toBeLessThan(10_000);
+    expect(takenAtKill).toBeLessThanOrEqual(6000);
+    pusher.space = Number.POSITIVE_INFINITY;
     expect((await Promise.all(appended)).flat().every((outcome) => outcome === 'ok')).toBe(true);
 
     const slow = await startReader(link, new MapDirectory('slow'));
