@@ -22,8 +22,9 @@ const ROOM_COUNT = 100;
 function rowOf(name: string, count: number, startedNs: bigint, latenciesNs: number[], note: string): BenchRow {
   const totalNs = Number(process.hrtime.bigint() - startedNs);
   const sorted = latenciesNs.toSorted((a, b) => a - b);
-  const at = (ratio: number) => sorted[Math.floor(sorted.length * ratio)] ?? Number.NaN;
-  return { name, nsPerOp: totalNs / count, opsPerSec: (count * 1e9) / totalNs, p50Ns: at(0.5), p99Ns: at(0.99), note };
+  const at = (ratio: number) => sorted[Math.floor(sorted.length * ratio)] as number;
+  const row = { name, nsPerOp: totalNs / count, opsPerSec: (count * 1e9) / totalNs, note };
+  return sorted.length === 0 ? row : { ...row, p50Ns: at(0.5), p99Ns: at(0.99) };
 }
 
 /** Keep `windowCount` calls under way until `count` have settled. */

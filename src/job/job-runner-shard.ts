@@ -86,7 +86,7 @@ export class ShardDrain {
   #batch: readonly QueueEntry[] = [];
   /** Taken out of lanes of dead nodes and not looked up again yet. */
   #dead: ReturnType<InboxLanes['takeDead']> = [];
-  /** Where the claim of what an earlier owner left goes on; undefined: done with. */
+  /** After which entry the claim of what was read and never finished goes on ('' from the start); undefined: done with. */
   #claimAfterId: string | undefined = '';
   #lastReadId = '0-0';
   #meanEntryBytes = READ_TARGET_BYTES / FIRST_READ_COUNT;
@@ -172,12 +172,17 @@ export class ShardDrain {
       if (claimed === FENCED) return this.#endFenced();
       if (claimed.isNew) this.#deps.onNewGroup(this.lease.shard);
       this.#lastReadId = claimed.lastReadId;
-      this.#claimAfterId = claimed.nextId === '' ? undefined : claimed.nextId;
+      const lastClaimed = claimed.entries.at(-1);
+      // Behind what came: all before it is held here, open, and must not be claimed again.
+      this.#claimAfterId = claimed.hasMore ? (lastClaimed?.entryId ?? this.#claimAfterId) : undefined;
       this.#batch = claimed.entries;
       return true;
     }
+    // Where the answer gets lost, Redis counts these entries as read, and no read brings them again: a claim does. Cleared below.
+    this.#claimAfterId = this.#lastReadId;
     const entries = await shards.read(this.lease, maxCount);
     if (entries === FENCED) return this.#endFenced();
+    this.#claimAfterId = undefined;
     this.#batch = entries;
     const last = entries.at(-1);
     if (last === undefined) return false;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, type RedisServer, startRedis } from '../../test/kit/index.js';
-import type { PushCommand, RoomAppender } from '../push/index.js';
+import type { PushCommand, QueueShards, RoomAppender } from '../push/index.js';
 import { type RedisLink, RedisRoomNodes } from '../store/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import type { ChildOrder } from './fixtures/job-runner.child.js';
@@ -300,6 +300,37 @@ describe('JobRunner and InboxReader', () => {
     isFull = false;
     await eventually(async () => (await link.commands.xlen(link.keys.queue(0))) === 0, DEADLINE_MS);
     expect(appended).toEqual(['c1', 'c2']);
+  });
+
+  it('deliver what Redis has handed to a read whose answer got lost, in order and once', async () => {
+    // Defect: such entries count as read, and stayed so until another job took the shard. Symptom: pushes that never came.
+    const { link, queue } = await rig();
+    await new RedisRoomNodes(link, new MapDirectory('comet')).add('live://1');
+    const { pusher, reader } = await startReader(link, new MapDirectory('comet'));
+    let lostAnswers = 0;
+    const wrapShards = (shards: QueueShards): QueueShards =>
+      new Proxy(shards, {
+        get: (target, name) => {
+          const method: unknown = Reflect.get(target, name, target);
+          if (typeof method !== 'function') return method;
+          return async (...args: unknown[]) => {
+            const answer: unknown = await method.apply(target, args);
+            const isLost = name === 'read' && Array.isArray(answer) && answer.length > 0 && lostAnswers < 5;
+            if (!isLost) return answer;
+            lostAnswers++;
+            throw new Error('Command timed out');
+          };
+        },
+      });
+    const directory = new MapDirectory('job').add('job', ['job']).add('comet', ['comet']);
+    const job = startJob(link, directory, { wrapShards, batchCount: 10, leaseMs: 60_000 });
+    await eventually(() => job.gauges().shardCount === 1, DEADLINE_MS);
+    for (const text of numbered(200)) await queue.append([toRoom('live://1', text)]);
+    await eventually(() => pusher.taken.length >= 200, DEADLINE_MS);
+    expect(lostAnswers).toBe(5);
+    expect(pusher.texts()).toEqual(numbered(200));
+    expect(reader.gauges().repeatedCount).toBe(0);
+    await eventually(async () => (await link.commands.xlen(link.keys.queue(0))) === 0, DEADLINE_MS);
   });
 
   it('refuse everything under the fence of a job that was frozen past its lease', async () => {

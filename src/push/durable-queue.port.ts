@@ -60,8 +60,8 @@ export interface QueueEntry {
 export interface ClaimedEntries {
   /** Read by an earlier owner and never finished, oldest first. */
   readonly entries: readonly QueueEntry[];
-  /** Where to go on; '' when there are no more. */
-  readonly nextId: string;
+  /** True: go on after the last of these. */
+  readonly hasMore: boolean;
   /** The newest entry that anyone has read so far: what comes later is new. */
   readonly lastReadId: string;
   /** True: the consumer group was missing and was made now. After a first claim in this life it means that the shard was lost. */

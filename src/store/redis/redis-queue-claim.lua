@@ -2,7 +2,7 @@
 -- Take over entries that were read and never finished. The group is made where it is missing.
 -- KEYS: stream, lease. ARGV: fence, group, consumer, from_id, max_count, careful_count.
 -- Entries read `careful_count` times before come alone: the one that kills its reader must not drag others along.
--- Returns 0 where fenced, else {is_new, next_id, last_read_id, entries, {id, attempts, ...}}.
+-- Returns 0 where fenced, else {is_new, has_more, last_read_id, entries, {id, attempts, ...}}.
 if redis.call('HGET', KEYS[2], 'fence') ~= ARGV[1] then return 0 end
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[2], '0', 'MKSTREAM')
 local is_new = 0
@@ -18,10 +18,10 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   if facts['name'] == ARGV[2] then last_read_id = facts['last-delivered-id'] end
 end
 local first = redis.call('XPENDING', KEYS[1], ARGV[2], ARGV[4], '+', 1)[1]
-if not first then return {is_new, '', last_read_id, {}, {}} end
+if not first then return {is_new, 0, last_read_id, {}, {}} end
 local max_count = first[4] >= tonumber(ARGV[6]) and 1 or ARGV[5]
 local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[2], ARGV[3], 0, first[1], 'COUNT', max_count)
-local next_id = claimed[1] == '0-0' and '' or claimed[1]
+local has_more = claimed[1] == '0-0' and 0 or 1
 local entries = claimed[2]
 local attempts = {}
 if #entries > 0 then
@@ -30,4 +30,4 @@ if #entries > 0 then
     attempts[#attempts + 1] = row[4]
   end
 end
-return {is_new, next_id, last_read_id, entries, attempts}
+return {is_new, has_more, last_read_id, entries, attempts}

@@ -100,12 +100,19 @@ export class RedisQueueShards implements QueueShards {
 
   async claim(lease: ShardLease, afterId: string, maxCount: number): Promise<ClaimedEntries | Fenced> {
     const { serverId, carefulAttemptCount } = this.#options;
-    const args = [lease.fence, QUEUE_GROUP, serverId, afterId === '' ? '-' : afterId, maxCount, carefulAttemptCount];
+    const args = [
+      lease.fence,
+      QUEUE_GROUP,
+      serverId,
+      afterId === '' ? '-' : `(${afterId}`,
+      maxCount,
+      carefulAttemptCount,
+    ];
     const reply = await this.#claimScript.run(this.#link.commands, this.#shardKeys(lease.shard), args);
     if (reply === 0) return FENCED;
-    const [isNew, nextId, lastReadId, entries, attempts] = reply as [
+    const [isNew, hasMore, lastReadId, entries, attempts] = reply as [
       number,
-      Buffer,
+      number,
       Buffer,
       readonly RawEntry[],
       readonly (Buffer | number)[],
@@ -115,7 +122,7 @@ export class RedisQueueShards implements QueueShards {
       attemptsById.set(String(attempts[at]), Number(attempts[at + 1]));
     return {
       isNew: isNew === 1,
-      nextId: nextId.toString('latin1'),
+      hasMore: hasMore === 1,
       lastReadId: lastReadId.toString('latin1'),
       entries: entries.map((raw) => entryOf(raw, attemptsById.get(raw[0].toString('latin1')) ?? 1)),
     };
