@@ -89,6 +89,8 @@ export class ShardDrain {
   /** After which entry the claim of what was read and never finished goes on ('' from the start); undefined: done with. */
   #claimAfterId: string | undefined = '';
   #lastReadId = '0-0';
+  /** Reads and claims since the last answer. Redis may have counted each as an attempt, and no entry is to blame for that. */
+  #unansweredCount = 0;
   #meanEntryBytes = READ_TARGET_BYTES / FIRST_READ_COUNT;
   #carefulCallCount = 0;
   #isStopping = false;
@@ -167,15 +169,17 @@ export class ShardDrain {
     const byBytes = Math.max(1, Math.floor(READ_TARGET_BYTES / this.#meanEntryBytes));
     const maxCount = Math.min(this.#options.batchCount, roomCount, byBytes);
     const { shards } = this.#deps;
+    const unansweredCount = this.#unansweredCount++;
     if (this.#claimAfterId !== undefined) {
       const claimed = await shards.claim(this.lease, this.#claimAfterId, maxCount);
       if (claimed === FENCED) return this.#endFenced();
+      this.#unansweredCount = 0;
       if (claimed.isNew) this.#deps.onNewGroup(this.lease.shard);
       this.#lastReadId = claimed.lastReadId;
       const lastClaimed = claimed.entries.at(-1);
       // Behind what came: all before it is held here, open, and must not be claimed again.
       this.#claimAfterId = claimed.hasMore ? (lastClaimed?.entryId ?? this.#claimAfterId) : undefined;
-      this.#batch = claimed.entries;
+      this.#batch = claimed.entries.map((entry) => ({ ...entry, attemptCount: entry.attemptCount - unansweredCount }));
       return true;
     }
     // Where the answer gets lost, Redis counts these entries as read, and no read brings them again: a claim does. Cleared below.
@@ -183,6 +187,7 @@ export class ShardDrain {
     const entries = await shards.read(this.lease, maxCount);
     if (entries === FENCED) return this.#endFenced();
     this.#claimAfterId = undefined;
+    this.#unansweredCount = 0;
     this.#batch = entries;
     const last = entries.at(-1);
     if (last === undefined) return false;
