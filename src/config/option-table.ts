@@ -178,6 +178,28 @@ export const GROUP_OPTIONS = {
     probe_ms: int(2000, [100, 600_000], 'Interval at which a node checks that its own subscriptions deliver.'),
     rewrite_per_s: int(20_000, [100, 10_000_000], 'Sessions per second written again when Redis comes back empty.'),
   },
+  stream: {
+    shards: int(
+      1,
+      [1, 256],
+      'Shards of the durable queue, equal on all nodes; with 1 the order holds over all targets.',
+    ),
+    max_messages: int(
+      1_000_000,
+      [1, 1_000_000_000],
+      'Pushes waiting in one shard of the durable queue; above it, 503.',
+    ),
+    max_age_s: int(86_400, [1, 31_536_000], 'Age at which a waiting push is moved to the dead letters; 0 never.', {
+      orZero: true,
+    }),
+    max_in_flight: int(65_536, [1, 16_777_216], 'Durable pushes of one node that wait for Redis; above it, 503.'),
+    replicas: int(0, [0, 16], 'Replicas that must have a durable push before it is answered; fewer attached, 503.'),
+    once_window_s: int(600, [1, 604_800], 'Time in which a repeated Halley-Message-Id is not kept again.'),
+    lease_ms: int(5000, [500, 600_000], 'Lease of a job on a shard; a dead job is replaced after it.'),
+    batch: int(256, [1, 4096], 'Most durable pushes handed over in one round trip.'),
+    max_attempts: int(5, [1, 1000], 'Failures of one durable push until it is moved to the dead letters.'),
+    inbox_max: int(10_000, [1, 10_000_000], 'Durable pushes waiting for one node at which its shards slow down.'),
+  },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),
     young_heap_mb: int(3, [1, 1024], "Young generation of a bucket's heap: small keeps memory per channel small."),

@@ -11,10 +11,16 @@
  *
  * Who may call: the control thread. Where it starts: `JobQueue.push` (`job-queue.ts`). `fifo.ts` is its list.
  * On shutdown: stop the sources, `await drain(ms)`, `close()`.
+ *
+ * In a cluster two more stand here. `JobRunner` (role job) drains the durable queue into the inboxes of nodes: `job-runner.ts` holds
+ * leases, `job-runner-shard.ts` drains one shard, `job-runner-router.ts` says where a push goes, `job-runner-lanes.ts` keeps
+ * what a slow node does not take yet. `InboxReader` (role comet) reads this node's inbox into its `JobQueue`.
  */
 export { BusDispatcher, type BusDispatcherParts } from './bus-dispatcher.js';
 export { BusInlet, type BusInletOptions, type BusInletParts, type InletGauges } from './bus-inlet.js';
 export { ClusterAdmin, type ClusterAdminParts } from './cluster-admin.js';
 export { ClusterPusher, type ClusterPusherOptions, type ClusterPusherParts } from './cluster-pusher.js';
+export { InboxReader, type InboxReaderDeps, type InboxReaderGauges } from './inbox-reader.js';
 export { commandBytes, type JobGauges, JobQueue, type JobQueueOptions } from './job-queue.js';
+export { JobRunner, type JobRunnerDeps, type JobRunnerGauges, type JobRunnerOptions } from './job-runner.js';
 export { PushIntake, type PushIntakeParts, shareOf } from './push-intake.js';

@@ -6,7 +6,7 @@
  * methods are part of goim's interface.
  * Guarantees: requests of one connection are handled in their order. A handler that answers later gets `handlerDeadlineMs`,
  * then the client gets 504. `close()` ends every connection at once: call it after the sources of pushes have stopped.
- * Hot path: `#onBegin` for `/goim/push/*`; those handlers answer in the call. 17 us of CPU per push on a kept connection, of
+ * Hot path: `#onBegin` for `/goim/push/*`; standalone those handlers answer in the call. 17 us of CPU per push on a kept connection, of
  * which node:http alone takes 14 (`bench/logic/http-api.bench.ts`). Where that is too much, `/halley/push/batch` shares it.
  */
 import type { IncomingMessage } from 'node:http';
@@ -16,6 +16,7 @@ import { DrainSwitch } from '../drain-switch.js';
 import { createNodeLookup, type NodeLookup } from '../node-lookup.js';
 import { descriptionRecord } from '../nodes-reply.js';
 import { AccessGuard } from './access-guard.js';
+import { MESSAGE_ID_HEADER } from './durable-push.js';
 import type { Exchange } from './exchange.js';
 import { HttpServer, type HttpTimeouts, type ServerHooks } from './http-server.js';
 import { Query } from './query.js';
@@ -205,12 +206,13 @@ export class HttpApi {
     }
     const query = new Query(rawQuery);
     const mediaType = mediaTypeOf(request.headers['content-type'] ?? '');
+    const messageId = request.headers[MESSAGE_ID_HEADER] as string | undefined;
     if (route.method === 'GET') {
-      this.#handle(exchange, route, { query, mediaType, body: NO_BODY, peer: request });
+      this.#handle(exchange, route, { query, mediaType, messageId, body: NO_BODY, peer: request });
       return;
     }
     exchange.readBody(this.#bodyMaxBytes, (body) =>
-      this.#handle(exchange, route, { query, mediaType, body, peer: request }),
+      this.#handle(exchange, route, { query, mediaType, messageId, body, peer: request }),
     );
   }
 

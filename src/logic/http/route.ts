@@ -1,7 +1,8 @@
 /**
  * route: the form of one row of the route table, and how a request finds its row.
  */
-import type { CometPort, MaybePromise, Pusher, ReadinessProbe } from '../../push/index.js';
+
+import type { CometPort, DurableQueue, MaybePromise, PushDoor, ReadinessProbe } from '../../push/index.js';
 import type { RequestPeer } from '../client-address.js';
 import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
@@ -10,7 +11,10 @@ import { API_CODE, errorReply, NOT_FOUND_REPLY, type Reply } from './reply.js';
 
 /** What the routes need of the node: narrow ports, wired by `main.ts`. */
 export interface ApiServices {
-  readonly pusher: Pusher;
+  /** Direct pushes, and all pushes where there is no durable queue. */
+  readonly pusher: PushDoor;
+  /** The queue of the cluster; absent where the node is alone. */
+  readonly durable?: DurableQueue | undefined;
   readonly comet: CometPort;
   readonly node: NodeDescription;
   readonly probes: readonly ReadinessProbe[];
@@ -32,6 +36,8 @@ export interface ApiRequest {
   readonly mediaType: string;
   /** Who sent it, for `ClientAddress`. */
   readonly peer: RequestPeer;
+  /** Header `Halley-Message-Id`, as sent. */
+  readonly messageId: string | undefined;
 }
 
 export type Method = 'GET' | 'POST';

@@ -1,5 +1,8 @@
 /**
  * routes: the table of the HTTP API, one row per route. The README's table is made from it.
+ *
+ * In a cluster `/goim/push/*` answer when the durable queue has the message (`durable-push.ts`), later than the call; so does
+ * `/halley/push/batch?durable=true`. Standalone every push route answers in the call.
  */
 import { pushBatch } from './batch-route.js';
 import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
@@ -87,7 +90,7 @@ export const ROUTES: readonly Route[] = [
   route(
     'POST',
     '/halley/push/batch',
-    'JSON or MessagePack, one push command or an array',
+    'JSON or MessagePack, one push command or an array; query `durable=true` keeps them first',
     'a row `{code, message}` per command; in order, not all-or-nothing',
     pushBatch,
   ),

@@ -59,9 +59,14 @@ export class RedisKeys {
     return `${this.prefix}:q:{${shard}}${part}`;
   }
 
-  /** Stream: durable pushes handed over to one node, which reads them from where it stopped. */
-  inbox(serverId: string): string {
-    return `${this.prefix}:in:${tag(serverId)}`;
+  /** String: a producer's idempotency id that a shard has seen. Shares its slot. */
+  queueOnce(shard: number, idempotencyId: string): string {
+    return `${this.prefix}:q:{${shard}}:once:${idempotencyId}`;
+  }
+
+  /** Stream: durable pushes handed over to one incarnation of a node, which reads them from where it stopped. */
+  inbox(serverId: string, nodeEpoch: number): string {
+    return `${this.prefix}:in:${tag(serverId)}:${nodeEpoch}`;
   }
 
   /** Stream: what clients did (upstream events). */
