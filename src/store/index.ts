@@ -3,4 +3,5 @@
  */
 export { MemorySessions } from './memory-sessions.js';
 export { RedisKeys } from './redis/redis-keys.js';
-export { parseRedisUrl, type RedisClient, RedisLink, type RedisLinkOptions } from './redis/redis-link.js';
+export { type RedisClient, RedisLink, type RedisLinkOptions, type RedisScript } from './redis/redis-link.js';
+export { parseRedisUrl } from './redis/redis-link-url.js';

@@ -121,7 +121,7 @@ export async function checkPermissions(client: CommandCaller, keys: RedisKeys, i
   try {
     missing = (await client.call('EVAL', lua, 0, ...args)) as string[];
   } catch (error) {
-    throw permissionError(error) ?? error;
+    throw connectError(error, '');
   }
   if (missing.length > 0) {
     const shown = [...new Set(missing)];
@@ -140,7 +140,7 @@ export function permissionError(error: unknown): HalleyError | undefined {
     'REDIS_NO_PERMISSION',
     'the user of Redis may not do what Halley needs; give it by ACL SETUSER',
     { missing },
-    error,
+    causeOf(error),
   );
 }
 
@@ -148,23 +148,31 @@ export function permissionError(error: unknown): HalleyError | undefined {
 export function connectError(error: unknown, place: string): HalleyError {
   const { code = '', message = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
   if (error instanceof HalleyError) return error;
+  const cause = causeOf(error);
   if (/^(WRONGPASS|NOAUTH)/.test(message) || message.includes('invalid password')) {
     const wanted = message.startsWith('NOAUTH') ? 'Redis asks for a password' : 'Redis refuses user name or password';
     return new HalleyError('REDIS_WRONG_LOGIN', `${wanted} (options redis, cluster.redis_password)`, { place });
   }
   const denied = permissionError(error);
   if (denied !== undefined) return denied;
-  if (/cluster support disabled/.test(message)) return notCluster(place, error);
+  if (/cluster support disabled/.test(message)) return notCluster(place, cause);
   if (/CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code)) {
     return new HalleyError(
       'REDIS_TLS_UNTRUSTED',
       'the certificate of Redis is not signed by a trusted authority (option cluster.redis_tls_ca)',
       { place, reason: code },
-      error,
+      cause,
     );
   }
-  if (/^(EPROTO|ERR_SSL)/.test(code)) {
-    return new HalleyError('REDIS_NO_TLS', 'the server does not speak TLS: say redis:// instead of rediss://', { place }, error);
-  }
-  return new HalleyError('REDIS_UNREACHABLE', 'Redis does not answer (option redis)', { place, reason: code }, error);
+  return new HalleyError(
+    'REDIS_UNREACHABLE',
+    'Redis does not answer (option redis; a server with TLS wants rediss://, one without does not answer it)',
+    { place, reason: code === '' ? message : code },
+    cause,
+  );
+}
+
+/** The text of an error only: one of the client carries its command, and that of a login is the password. */
+function causeOf(error: unknown): Error | undefined {
+  return error instanceof Error ? new Error(error.message) : undefined;
 }
