@@ -34,7 +34,10 @@ export function checkInfo(info: ReadonlyMap<string, string>, kind: RedisPlace['k
   const [minMajor, minMinor] = MIN_REDIS_VERSION;
   // Not a number: a fork that counts otherwise. What it cannot do shows in the probe of commands.
   if (major < minMajor || (major === minMajor && minor < minMinor)) {
-    throw new HalleyError('REDIS_TOO_OLD', `Redis must be version ${minMajor}.${minMinor} or newer`, { place, version });
+    throw new HalleyError('REDIS_TOO_OLD', `Redis must be version ${minMajor}.${minMinor} or newer`, {
+      place,
+      version,
+    });
   }
   const isCluster = info.get('redis_mode') === 'cluster' || info.get('cluster_enabled') === '1';
   if (isCluster && kind !== 'cluster') {
@@ -42,10 +45,14 @@ export function checkInfo(info: ReadonlyMap<string, string>, kind: RedisPlace['k
   }
   if (!isCluster && kind === 'cluster') throw notCluster(place);
   if (info.get('role') === 'slave') {
-    throw new HalleyError('REDIS_READ_ONLY', 'the server is a read-only replica: name its master, or redis+sentinel://', {
-      place,
-      master: `${info.get('master_host') ?? ''}:${info.get('master_port') ?? ''}`,
-    });
+    throw new HalleyError(
+      'REDIS_READ_ONLY',
+      'the server is a read-only replica: name its master, or redis+sentinel://',
+      {
+        place,
+        master: `${info.get('master_host') ?? ''}:${info.get('master_port') ?? ''}`,
+      },
+    );
   }
 }
 
@@ -125,9 +132,13 @@ export async function checkPermissions(client: CommandCaller, keys: RedisKeys, i
   }
   if (missing.length > 0) {
     const shown = [...new Set(missing)];
-    throw new HalleyError('REDIS_NO_PERMISSION', 'the user of Redis may not do what Halley needs; give it by ACL SETUSER', {
-      missing: shown.slice(0, 10).join(', ') + (shown.length > 10 ? ` and ${shown.length - 10} more` : ''),
-    });
+    throw new HalleyError(
+      'REDIS_NO_PERMISSION',
+      'the user of Redis may not do what Halley needs; give it by ACL SETUSER',
+      {
+        missing: shown.slice(0, 10).join(', ') + (shown.length > 10 ? ` and ${shown.length - 10} more` : ''),
+      },
+    );
   }
 }
 

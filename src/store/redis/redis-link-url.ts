@@ -50,7 +50,8 @@ export function parseRedisUrl(url: string): RedisPlace {
   const hosts = hostList.split(',').map((text, index) => {
     const host = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(text);
     const port = Number(host?.[2] ?? DEFAULT_PORT[kind]);
-    if (host === null || port < 1 || port > 65_535) return refuse(`must name hosts as host:port: host number ${index + 1}`);
+    if (host === null || port < 1 || port > 65_535)
+      return refuse(`must name hosts as host:port: host number ${index + 1}`);
     return { host: (host[1] as string).replace(/^\[|\]$/g, ''), port };
   });
   if (kind === 'single' && hosts.length > 1) refuse('names several hosts: say redis+sentinel:// or redis+cluster://');

@@ -34,7 +34,15 @@ async function started(...args: string[]): Promise<RedisServer> {
 }
 
 function optionsOf(url: string, more: Partial<RedisLinkOptions> = {}): RedisLinkOptions {
-  return { url, prefix: 'halley', tlsCaFile: '', connectTimeoutMs: 1000, commandTimeoutMs: 500, clientName: 'test', ...more };
+  return {
+    url,
+    prefix: 'halley',
+    tlsCaFile: '',
+    connectTimeoutMs: 1000,
+    commandTimeoutMs: 500,
+    clientName: 'test',
+    ...more,
+  };
 }
 
 async function opened(url: string, more: Partial<RedisLinkOptions> = {}): Promise<RedisLink> {
@@ -273,7 +281,11 @@ describe('a start that cannot work says why, without the password', () => {
 
   it('Redis is too old', () => {
     const check = (version: string) => () =>
-      checkInfo(parseInfo(`# Server\r\nredis_version:${version}\r\nredis_mode:standalone\r\nrole:master\r\n`), 'single', 'h:1');
+      checkInfo(
+        parseInfo(`# Server\r\nredis_version:${version}\r\nredis_mode:standalone\r\nrole:master\r\n`),
+        'single',
+        'h:1',
+      );
     expect(check('7.0.0')).not.toThrow();
     expect(check('8.2.1')).not.toThrow();
     for (const version of ['6.2.14', '2.8.0', '']) {
@@ -307,31 +319,24 @@ describe('parseRedisUrl', () => {
     expect(parseRedisUrl('redis+cluster://a:1,b:2')).toMatchObject({ kind: 'cluster' });
   });
 
-  it.each([
-    'http://a',
-    'redis://a,b',
-    'redis+sentinel://a',
-    'redis+cluster://a/1',
-    'redis://a:0',
-    'redis://u:%zz@h',
-  ])('refuses %s', (url) => {
-    expect(() => parseRedisUrl(url)).toThrow(expect.objectContaining({ code: 'BAD_REDIS_URL' }));
-  });
+  it.each(['http://a', 'redis://a,b', 'redis+sentinel://a', 'redis+cluster://a/1', 'redis://a:0', 'redis://u:%zz@h'])(
+    'refuses %s',
+    (url) => {
+      expect(() => parseRedisUrl(url)).toThrow(expect.objectContaining({ code: 'BAD_REDIS_URL' }));
+    },
+  );
 
   // A password with a raw @ or / reads as part of the host or the path: what is refused must not be shown.
-  it.each([
-    'redis://u:se@cret@h:1',
-    'redis://u:se/cret@h:1',
-    'redis://u:secret@h:0',
-    'redis://u:secret@h:x',
-    'secret',
-  ])('never shows a part of the login: %s', (url) => {
-    const read = () => parseRedisUrl(url);
-    expect(read).toThrow(expect.objectContaining({ code: 'BAD_REDIS_URL' }));
-    try {
-      read();
-    } catch (error) {
-      expect(`${(error as Error).message} ${JSON.stringify(error)}`).not.toMatch(/se.?cret|cret/);
-    }
-  });
+  it.each(['redis://u:se@cret@h:1', 'redis://u:se/cret@h:1', 'redis://u:secret@h:0', 'redis://u:secret@h:x', 'secret'])(
+    'never shows a part of the login: %s',
+    (url) => {
+      const read = () => parseRedisUrl(url);
+      expect(read).toThrow(expect.objectContaining({ code: 'BAD_REDIS_URL' }));
+      try {
+        read();
+      } catch (error) {
+        expect(`${(error as Error).message} ${JSON.stringify(error)}`).not.toMatch(/se.?cret|cret/);
+      }
+    },
+  );
 });

@@ -176,7 +176,8 @@ export class RedisLink {
   }
 
   #run(name: string, command: () => Promise<unknown> | undefined): Promise<unknown> {
-    if (!this.#isUp) return Promise.reject(new HalleyError('REDIS_AWAY', 'Redis does not answer now', { command: name }));
+    if (!this.#isUp)
+      return Promise.reject(new HalleyError('REDIS_AWAY', 'Redis does not answer now', { command: name }));
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#pulse.beatSoon();

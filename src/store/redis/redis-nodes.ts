@@ -77,7 +77,8 @@ export class RedisNodes implements NodeDirectory {
     this.#options = options;
     this.#log = log;
     this.#table = new RedisNodesTable(options.clock, options.leaseMs);
-    const script = (name: string) => link.script(`nodes-${name}`, luaSource(import.meta.url, `redis-nodes-${name}.lua`), 1);
+    const script = (name: string) =>
+      link.script(`nodes-${name}`, luaSource(import.meta.url, `redis-nodes-${name}.lua`), 1);
     this.#scripts = {
       acquire: script('acquire'),
       renew: script('renew'),
@@ -255,14 +256,18 @@ export class RedisNodes implements NodeDirectory {
     )) as [number, number];
     if (status === RENEW_STATUS.SUPERSEDED) {
       this.#isSuperseded = true;
-      this.#log.fatal({ serverId: this.serverId, byEpoch: heldEpoch }, 'another process took the server id of this node');
+      this.#log.fatal(
+        { serverId: this.serverId, byEpoch: heldEpoch },
+        'another process took the server id of this node',
+      );
       this.#options.onSuperseded(heldEpoch);
     } else if (status === RENEW_STATUS.EXPIRED) {
       await this.#takeNewEpoch();
     } else {
       this.#leasedAtMs = startedMs;
       // Soon after a loss it is the same loss: the generation showed it first.
-      if (status === RENEW_STATUS.RESTORED && !this.#table.isInGrace()) this.#noteLoss('the record of this node is gone');
+      if (status === RENEW_STATUS.RESTORED && !this.#table.isInGrace())
+        this.#noteLoss('the record of this node is gone');
       this.#wasRestored = status === RENEW_STATUS.RESTORED;
     }
   }

@@ -22,15 +22,7 @@ const STATUS = { STORED: 1, FOREIGN: 2, SUPERSEDED: 3 } as const;
 const MAX_OVERRIDES = 3;
 const SCAN_COUNT = 500;
 /** Of a user's device: what stands in his hash. All texts, since Lua would round large numbers. */
-type Packed = [
-  node: string,
-  epoch: string,
-  bucket: string,
-  conn: string,
-  platform: string,
-  ip: string,
-  since: string,
-];
+type Packed = [node: string, epoch: string, bucket: string, conn: string, platform: string, ip: string, since: string];
 
 /** One connection as one text, as the scripts build it too. */
 export function ownerText({ serverId, nodeEpoch, bucket, connId }: Omit<SessionOwner, 'key'>): string {
@@ -91,7 +83,10 @@ export class RedisSessionMap implements SessionStore {
     const rest = [mid, serverId, nodeEpoch, bucket, connId, platform, remoteIp, sinceMs, key, packed(session)];
     let overridden = '';
     for (let attempt = 0; ; attempt++) {
-      const [status, ...fields] = (await this.#put([sessionKey, userKey], [overridden, ...rest])) as [number, ...string[]];
+      const [status, ...fields] = (await this.#put([sessionKey, userKey], [overridden, ...rest])) as [
+        number,
+        ...string[],
+      ];
       const held = sessionOf(key, fields);
       if (held === undefined || ownerText(held) === owner || ownerText(held) === overridden) {
         if (status === STATUS.FOREIGN && held !== undefined) return { status: 'foreign', ownerMid: held.mid };
@@ -139,7 +134,20 @@ export class RedisSessionMap implements SessionStore {
     const users = [...new Set(mids)].filter((mid) => mid > 0);
     const found = await this.readUsers(users);
     await this.#learn(found);
-    return found.filter((session) => this.#isKnownLive(session));
+    const live = found.filter((session) => this.#isKnownLive(session));
+    return this.#link.isCluster ? await this.stillOwners(live) : live;
+  }
+
+  /**
+   * Those of `devices` (from hashes of users) that have their key. On one server all have; on Cluster the hash of the user is
+   * written after that of the session, and may be left with a connection that was taken over in between.
+   */
+  async stillOwners(devices: readonly Session[]): Promise<readonly Session[]> {
+    const sessions = await this.read(devices.map(({ key }) => key));
+    return devices.filter((device, index) => {
+      const session = sessions[index];
+      return session !== undefined && session.mid === device.mid && ownerText(session) === ownerText(device);
+    });
   }
 
   /** Like byKeys(), but sessions of dead nodes too. */
@@ -164,8 +172,7 @@ export class RedisSessionMap implements SessionStore {
     const removed: Session[] = [];
     for await (const { sessions } of this.slices(SCAN_COUNT)) {
       for (const session of sessions) {
-        const isMeant =
-          session.serverId === serverId && session.nodeEpoch === nodeEpoch && session.bucket === bucket;
+        const isMeant = session.serverId === serverId && session.nodeEpoch === nodeEpoch && session.bucket === bucket;
         const found = isMeant ? await this.remove(session) : undefined;
         if (found !== undefined) removed.push(found);
       }

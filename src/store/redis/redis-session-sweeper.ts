@@ -27,6 +27,8 @@ type Nodes = Pick<RedisNodes, 'fateOf' | 'refresh' | 'markGone' | 'clock' | 'onL
 
 const LOCK_MS = 10_000;
 const RETRY_MS = 1_000;
+/** A connection as old as this is not just being written. */
+const SETTLE_MS = 60_000;
 
 export class RedisSessionSweeper {
   readonly #link: RedisLink;
@@ -129,10 +131,20 @@ export class RedisSessionSweeper {
       }
       const removed = await Promise.all(sessions.filter(isGone).map((session) => this.#map.remove(session)));
       this.#removedCount += removed.filter((session) => session !== undefined).length;
-      await Promise.all(devices.filter(isGone).map((device) => this.#map.removeFromUser(device.mid, device)));
+      const stray = [...devices.filter(isGone), ...(await this.#strayDevices(devices.filter((each) => !isGone(each))))];
+      await Promise.all(stray.map((device) => this.#map.removeFromUser(device.mid, device)));
       await new Promise((resolve) => setTimeout(resolve, this.#options.pauseMs));
       if (!(await this.#keepLock(LOCK_MS))) return false;
     }
     return true;
+  }
+
+  /** On Cluster: devices that a user's hash kept although their connection was taken over long ago. */
+  async #strayDevices(devices: readonly Session[]): Promise<readonly Session[]> {
+    if (!this.#link.isCluster) return [];
+    const settledMs = this.#nodes.clock.nowMs() - SETTLE_MS;
+    const old = devices.filter(({ sinceMs }) => sinceMs < settledMs);
+    const owners = new Set(await this.#map.stillOwners(old));
+    return old.filter((device) => !owners.has(device));
   }
 }
