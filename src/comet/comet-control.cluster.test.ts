@@ -14,6 +14,7 @@ class Cluster implements CometClusterParts {
   /** Rooms that a link is asked for and not acknowledged. */
   readonly linking = new Map<string, () => Promise<void>>();
   readonly linked = new Set<string>();
+  readonly #links = new Map<string, Promise<void>>();
   readonly nodes = {
     serverId: 'node-a',
     nodeEpoch: 3,
@@ -27,14 +28,19 @@ class Cluster implements CometClusterParts {
   readonly rooms = {
     link: (room: string) => {
       if (this.linked.has(room)) return undefined;
-      return new Promise<void>((resolve) => {
+      const before = this.#links.get(room);
+      if (before !== undefined) return before;
+      const link = new Promise<void>((resolve) => {
         this.linking.set(room, async () => {
           this.linking.delete(room);
+          this.#links.delete(room);
           this.linked.add(room);
           resolve();
           await settled();
         });
       });
+      this.#links.set(room, link);
+      return link;
     },
     unlink: (room: string) => void this.linked.delete(room),
   };
@@ -128,7 +134,7 @@ describe('a connect in a cluster', () => {
     await cluster.linking.get('live://1')?.();
     expect(bucket.take()).toEqual([]);
     await cluster.answerPut(0);
-    expect(bucket.take()).toMatchObject([[MESSAGE.CONNECTED, 7, CONNECT_STATUS.STORED, [[1]]]]);
+    expect(bucket.take()).toEqual([[MESSAGE.CONNECTED, 7, CONNECT_STATUS.STORED, [[1, 1_001, 0]]]]);
   });
 
   it("tells the key's owner on another node, and no owner on this one", async () => {
@@ -256,7 +262,7 @@ describe('rooms of a cluster node', () => {
     node.say(second, [MESSAGE.VACATE, 1]);
     expect([node.sequencer.roomCount(), [...cluster.linked]]).toEqual([0, ['live://1']]);
     await cluster.answerPut(0);
-    expect(first.take().at(-1)).toMatchObject([MESSAGE.CONNECTED, 7, CONNECT_STATUS.STORED, [[1]]]);
+    expect(first.take().at(-1)).toEqual([MESSAGE.CONNECTED, 7, CONNECT_STATUS.STORED, [[1, 1_002, 0]]]);
     node.say(first, [MESSAGE.VACATE, 1]);
     expect([...cluster.linked]).toEqual([]);
   });
@@ -272,7 +278,7 @@ describe('rooms of a cluster node', () => {
     node.say(bucket, [MESSAGE.OCCUPY, 1, ['live://1']]);
     expect(bucket.take()).toEqual([]);
     await cluster.linking.get('live://1')?.();
-    expect(bucket.take()).toMatchObject([[MESSAGE.OCCUPIED, 1, [[1]]]]);
+    expect(bucket.take()).toEqual([[MESSAGE.OCCUPIED, 1, [[1, 1_001, 0]]]]);
     node.say(bucket, [MESSAGE.DONE, 1, 1]);
     expect(await joined).toBe(1);
   });

@@ -203,6 +203,31 @@ describe('RedisLink with Cluster', () => {
     for (const master of link.masters()) expect(await master.dbsize()).toBeGreaterThan(0);
   });
 
+  it('follows a slot that moved to another master', async () => {
+    const link = await opened(cluster.url);
+    const put = link.script('put', "redis.call('SET', KEYS[1], ARGV[1]) return ARGV[1]", 1);
+    const [from, to] = link.masters();
+    const keys = Array.from({ length: 200 }, (_, index) => `moving-${index}`);
+    const slots = await Promise.all(keys.map(async (key) => Number(await from?.call('CLUSTER', 'KEYSLOT', key))));
+    const ranges = (await from?.call('CLUSTER', 'SLOTS')) as [number, number, [string, number]][];
+    const ownerPort = (slot: number) => ranges.find(([first, last]) => slot >= first && slot <= last)?.[2][1];
+    const moved = slots.findIndex((slot) => ownerPort(slot) === from?.options.port);
+    await put([keys[0] ?? ''], ['before']);
+    const id = String(await to?.call('CLUSTER', 'MYID'));
+    for (const master of [to, from, ...link.masters().slice(2)])
+      await master?.call('CLUSTER', 'SETSLOT', slots[moved] ?? 0, 'NODE', id);
+    // Together with others, so that only a part of the pipeline fails.
+    await eventually(
+      async () => {
+        const results = await Promise.allSettled(keys.map((key) => put([key], ['after'])));
+        return results.every(({ status }) => status === 'fulfilled');
+      },
+      5000,
+      'all keys written again',
+    );
+    expect(await link.bounded(() => link.commands.get(keys[moved] ?? ''))).toBe('after');
+  });
+
   it('counts as away while one master is silent', async () => {
     const link = await opened(cluster.url, { commandTimeoutMs: 200 });
     const pid = cluster.servers[1]?.pid ?? 0;

@@ -71,6 +71,7 @@ export class RedisLink {
   readonly #downListeners = new Set<() => void>();
   readonly #pulse: RedisLinkPulse;
   #isUp = false;
+  #isClosed = false;
 
   private constructor(options: RedisLinkOptions, log: Logger) {
     this.#options = options;
@@ -159,16 +160,17 @@ export class RedisLink {
 
   close(): void {
     this.#pulse.stop();
+    this.#isClosed = true;
     this.#opened.clear();
     for (const client of this.#clients) client.disconnect();
     this.#clients.clear();
-    this.#turn(false);
+    this.#isUp = false;
     this.#upListeners.clear();
     this.#downListeners.clear();
   }
 
   #turn(isUp: boolean): void {
-    if (isUp === this.#isUp) return;
+    if (isUp === this.#isUp || this.#isClosed) return;
     this.#isUp = isUp;
     if (isUp) this.#log.info({ place: placeText(this.#place) }, 'Redis answers');
     else this.#log.warn({ place: placeText(this.#place) }, 'Redis does not answer');
@@ -190,6 +192,10 @@ export class RedisLink {
       }, this.#options.commandTimeoutMs);
       const fail = (error: unknown) => {
         clearTimeout(timer);
+        // A pipeline of which some commands went through is not repeated, and the client learns nothing from it by itself.
+        if (this.commands instanceof Cluster && error instanceof Error && error.message.startsWith('MOVED')) {
+          this.commands.refreshSlotsCache();
+        }
         reject(error);
       };
       try {
