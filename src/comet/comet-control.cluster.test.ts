@@ -292,10 +292,19 @@ describe('mail from another node', () => {
     await cluster.answerPut(0);
     bucket.take();
     const owner: SessionOwner = { key: 'device', serverId: 'node-a', nodeEpoch: 3, bucket: 1, connId: 7 };
-    for (const wrong of [{ connId: 8 }, { bucket: 2 }, { serverId: 'node-b' }, { nodeEpoch: 2 }, { key: 'none' }]) {
+    for (const wrong of [
+      { connId: 8 },
+      { bucket: 2 },
+      { serverId: 'node-b' },
+      { nodeEpoch: 2 },
+      { nodeEpoch: 5 },
+      { key: 'none' },
+    ]) {
       node.comet.closeConnection({ ...owner, ...wrong }, advice);
     }
     expect(bucket.take()).toEqual([]);
+    // This process has taken a new lease since.
+    cluster.nodes.nodeEpoch = 4;
     node.comet.closeConnection({ ...owner, nodeEpoch: 4 }, advice);
     expect(bucket.take()).toEqual([[MESSAGE.CLOSE, 0, [7], 3501, 'bye', false, 0]]);
   });

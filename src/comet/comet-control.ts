@@ -93,6 +93,7 @@ export class CometControl implements CometPort {
   #readyMask = 0;
   #pusher: Pusher | undefined;
   #onShutdown: (() => void) | undefined;
+  #isClosed = false;
 
   constructor(options: CometControlOptions, parts: CometControlParts) {
     this.#options = options;
@@ -154,6 +155,7 @@ export class CometControl implements CometPort {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#connects?.close();
     this.#link.close();
     this.#requests.close();
@@ -341,6 +343,7 @@ export class CometControl implements CometPort {
   async #occupyWhen(linked: Promise<unknown>, request: number, rooms: string[], thread: number): Promise<void> {
     const life = this.#lives.get(thread);
     await linked;
+    if (this.#isClosed) return;
     if (this.#lives.get(thread) === life) this.#occupy(request, rooms, thread);
     else this.#rooms?.release(rooms);
   }
@@ -367,7 +370,8 @@ export class CometControl implements CometPort {
   closeConnection(owner: SessionOwner, advice: DisconnectAdvice): void {
     const { serverId, nodeEpoch } = this.#options;
     // Connection ids are unique within one process, whichever incarnations it goes through; an earlier one's mean others.
-    if (owner.serverId !== serverId || owner.nodeEpoch < nodeEpoch) return;
+    const lastEpoch = this.#parts.cluster?.nodes.nodeEpoch ?? nodeEpoch;
+    if (owner.serverId !== serverId || owner.nodeEpoch < nodeEpoch || owner.nodeEpoch > lastEpoch) return;
     const session = this.#parts.sessions.byKey(owner.key);
     if (session?.connId !== owner.connId || session.bucket !== owner.bucket) return;
     const { code, reason, reconnect, retryAfterMs } = advice;

@@ -136,7 +136,7 @@ export class RedisNodes implements NodeDirectory {
   /** `unknown`: younger than anything this node has heard of; after a refresh() it is known. */
   fateOf(serverId: string, nodeEpoch: number): 'live' | 'gone' | 'unknown' {
     // Its own incarnation counts whatever Redis says meanwhile: its channels are open.
-    if (serverId === this.serverId && nodeEpoch === this.#nodeEpoch && !this.#isSuperseded) return 'live';
+    if (serverId === this.serverId && nodeEpoch === this.#nodeEpoch) return this.#isSuperseded ? 'gone' : 'live';
     return this.#table.fateOf(serverId, nodeEpoch);
   }
 

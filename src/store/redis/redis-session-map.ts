@@ -213,8 +213,17 @@ export class RedisSessionMap implements SessionStore {
 
   async #noteUser(session: Session, overridden: string): Promise<void> {
     if (!this.#link.isCluster || session.mid <= 0) return;
-    const args = [session.key, packed(session), ownerText(session), session.sinceMs, overridden];
-    await this.#putUser([this.#link.keys.user(session.mid)], args);
+    const { key, mid, sinceMs } = session;
+    let override = overridden;
+    for (let attempt = 0; attempt <= MAX_OVERRIDES; attempt++) {
+      const args = [key, packed(session), ownerText(session), sinceMs, override];
+      const text = (await this.#putUser([this.#link.keys.user(mid)], args)) as string | null;
+      if (text === null) return;
+      const held = unpacked(key, mid, JSON.parse(text) as Packed);
+      if (await this.#isLive(held)) return;
+      // Left there by a node that is gone: its session went to another user in between.
+      override = ownerText(held);
+    }
   }
 
   #isKnownLive({ serverId, nodeEpoch }: Session): boolean {
