@@ -119,6 +119,11 @@ export class Sequencer {
     return this.#rooms.get(name)?.roomNo ?? 0;
   }
 
+  /** Name of the room with this number, undefined where it has no members. */
+  roomName(roomNo: number): string | undefined {
+    return this.#byNo.get(roomNo)?.room;
+  }
+
   /** Rooms with members, with their numbers. */
   rooms(): Iterable<{ readonly room: string; readonly roomNo: number }> {
     return this.#rooms.values();

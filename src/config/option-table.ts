@@ -39,7 +39,7 @@ export const ROOT_OPTIONS = {
     '',
     [0, 2048],
     'redis://, rediss://, redis+sentinel:// or redis+cluster:// URL; empty runs the node alone, in memory.',
-    { hasFlag: true, visibleAscii: true },
+    { hasFlag: true, visibleAscii: true, hidesLogin: true },
   ),
   data_dir: text('data', [1, 4096], 'Directory of all files Halley writes; created where it is missing.', WITH_FLAG),
   app: text('', [0, 4096], 'Path of the application module that runs inside the buckets; empty runs none.', WITH_FLAG),

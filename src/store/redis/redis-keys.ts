@@ -31,7 +31,25 @@ export class RedisKeys {
 
   /** Hash: device key -> owner, of one user. */
   user(mid: number): string {
-    return `${this.prefix}:u:{${mid}}`;
+    const [head, tail] = this.userParts();
+    return `${head}${mid}${tail}`;
+  }
+
+  /** What stands before and behind the mid in user(), for a script on one server. */
+  userParts(): readonly [head: string, tail: string] {
+    return [`${this.prefix}:u:{`, '}'];
+  }
+
+  /** Glob that SCAN finds every session() and user() by. */
+  sessionsPattern(): string {
+    return `${this.prefix.replace(/[\\*?[\]^-]/g, '\\$&')}:[su]:{*`;
+  }
+
+  /** The device key or mid in the name of a session() or user(); undefined for any other name. */
+  parseSessionName(name: string): { readonly kind: 'session' | 'user'; readonly id: string } | undefined {
+    const rest = name.startsWith(`${this.prefix}:`) ? name.slice(this.prefix.length + 1) : '';
+    if (!/^[su]:\{.*\}$/s.test(rest)) return undefined;
+    return { kind: rest.startsWith('s') ? 'session' : 'user', id: untag(rest.slice(3, -1)) };
   }
 
   /** Hash: lease, nodeEpoch and what the balancer knows of a node. */
