@@ -20,9 +20,11 @@ import {
   type PushTarget,
   type RoomCount,
   type Session,
+  type Upstream,
 } from '../push/index.js';
 import type { MemorySessions } from '../store/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../telemetry/index.js';
+import { closeText, readClientMessages } from './client-messages.js';
 import { RAW_KIND } from './push-record.layout.js';
 import { RecordLink } from './record-link.js';
 import type { RoomCounts } from './room-counts.js';
@@ -53,6 +55,8 @@ export interface CometControlParts {
   readonly counters: ThreadCounters;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Where connects, disconnects and messages of clients are told; undefined: nowhere. */
+  readonly upstream?: Upstream | undefined;
 }
 
 /** A call that waits for the answers of several buckets. */
@@ -82,6 +86,7 @@ export class CometControl implements CometPort {
     parts.runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, lengthBytes, fromThread) =>
       this.#onMessage(this.#link.decode(bytes, offset, lengthBytes) as BucketMessage, fromThread),
     );
+    if (parts.upstream !== undefined) readClientMessages(parts.runtime, parts.sessions, parts.upstream);
   }
 
   /** Pushes of applications in the buckets go through the same door as everyone's. */
@@ -100,7 +105,10 @@ export class CometControl implements CometPort {
     this.#readyMask &= ~(1 << thread);
     const { sessions, sequencer, roomCounts } = this.#parts;
     const { serverId, nodeEpoch } = this.#options;
-    for (const session of sessions.removeBucket(serverId, nodeEpoch, thread)) this.#forgetIp(session.remoteIp);
+    for (const session of sessions.removeBucket(serverId, nodeEpoch, thread)) {
+      this.#forgetIp(session.remoteIp);
+      this.#parts.upstream?.disconnected(session, CLOSE.BUCKET_FAILED.reason);
+    }
     this.#parts.counters.set(METRIC.sessions, sessions.count());
     for (const room of sequencer.rooms()) roomCounts.set(room.roomNo, thread, 0);
     this.#link.forgetThread(thread);
@@ -267,6 +275,7 @@ export class CometControl implements CometPort {
     }
     this.#countIp(remoteIp);
     const { previous } = stored;
+    this.#parts.upstream?.connected(session, previous);
     if (previous !== undefined) {
       this.#forgetIp(previous.remoteIp);
       const { code, reason } = CLOSE.TAKEN_OVER;
@@ -277,10 +286,13 @@ export class CometControl implements CometPort {
     this.#parts.counters.set(METRIC.sessions, sessions.count());
   }
 
-  #onDisconnect([, connId, key]: DisconnectMessage, thread: number): void {
+  #onDisconnect([, connId, key, closeCode]: DisconnectMessage, thread: number): void {
     const { serverId, nodeEpoch } = this.#options;
     const removed = this.#parts.sessions.remove({ key, serverId, nodeEpoch, bucket: thread, connId });
-    if (removed !== undefined) this.#forgetIp(removed.remoteIp);
+    if (removed !== undefined) {
+      this.#forgetIp(removed.remoteIp);
+      this.#parts.upstream?.disconnected(removed, closeText(closeCode));
+    }
     this.#parts.counters.set(METRIC.sessions, this.#parts.sessions.count());
   }
 
