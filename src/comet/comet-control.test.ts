@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { allocateThreadMemory, ThreadRuntime } from '../actor/index.js';
 import { ManualClock } from '../clock/index.js';
 import { CLOSE, OUTCOME } from '../errors/index.js';
-import { PUSH_OUTCOME, type PushCommand, type PushTarget } from '../push/index.js';
+import { PUSH_OUTCOME, type PushCommand, type PushTarget, type Upstream } from '../push/index.js';
 import { MemorySessions } from '../store/index.js';
 import { allocateCounters, METRIC, METRICS, memoryLog, ThreadCounters } from '../telemetry/index.js';
 import { CometControl } from './comet-control.js';
@@ -63,7 +63,7 @@ interface Node {
 
 let node: Node;
 
-function startNode(): Node {
+function startNode(upstream?: Upstream): Node {
   const memory = allocateThreadMemory({ threadCount: THREAD_COUNT, ringCapacityBytes: 65_536 });
   const onError = (error: unknown) => {
     throw error;
@@ -86,7 +86,16 @@ function startNode(): Node {
   const log = memoryLog();
   const comet = new CometControl(
     { serverId: 'node-a', nodeEpoch: 3, requestTimeoutMs: REQUEST_TIMEOUT_MS },
-    { runtime: control, sequencer, sessions, roomCounts, counters, clock: new ManualClock(5), log: log.logger },
+    {
+      runtime: control,
+      sequencer,
+      sessions,
+      roomCounts,
+      counters,
+      clock: new ManualClock(5),
+      log: log.logger,
+      upstream,
+    },
   );
   const say = (bucket: FakeBucket, message: readonly unknown[]) => {
     bucket.link.send(1, message);
@@ -433,5 +442,46 @@ describe('what an application in a bucket asks for', () => {
     node.comet.connect({ pusher: { push: () => PUSH_OUTCOME.OK }, onShutdown });
     node.say(node.buckets[0], [MESSAGE.SHUTDOWN]);
     expect(onShutdown).toHaveBeenCalledOnce();
+  });
+});
+
+describe('upstream', () => {
+  const told: string[] = [];
+  beforeEach(() => {
+    node.comet.close();
+    for (const runtime of [node.control, ...node.buckets.map((bucket) => bucket.runtime)]) runtime.close();
+    told.length = 0;
+    node = startNode({
+      connected: (session, previous) => void told.push(`connected ${session.connId} ${previous?.connId}`),
+      disconnected: (session, reason) => {
+        told.push(
+          `disconnected ${session.connId} ${reason}, devices left ${node.sessions.byMids([session.mid]).length}`,
+        );
+      },
+      message: () => {},
+      room: () => {},
+    });
+  });
+
+  it('hears of a session when it is stored and when it is out of the directory, and of a takeover once', () => {
+    const [first, second] = node.buckets;
+    node.connect(first, 7, 42, 'device');
+    node.connect(second, 8, 42, 'device');
+    node.say(first, [MESSAGE.DISCONNECT, 7, 'device', 3500]);
+    node.connect(second, 9, 43, 'device');
+    node.say(second, [MESSAGE.DISCONNECT, 8, 'device', 3003]);
+    expect(told).toEqual(['connected 7 undefined', 'connected 8 7', 'disconnected 8 idle, devices left 0']);
+  });
+
+  it('hears of every channel of a bucket that died', () => {
+    const [bucket] = node.buckets;
+    node.connect(bucket, 1, 42, 'phone');
+    node.connect(bucket, 2, 42, 'tablet');
+    told.length = 0;
+    node.comet.bucketLost(bucket.thread);
+    expect(told).toEqual([
+      'disconnected 1 bucket failed, devices left 0',
+      'disconnected 2 bucket failed, devices left 0',
+    ]);
   });
 });
