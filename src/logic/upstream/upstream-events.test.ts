@@ -180,7 +180,7 @@ describe('the gate', () => {
     events.message(messageOf());
     disconnect(session);
     expect(await sent()).toEqual([]);
-    expect([gate, events.gauges().waitingCount]).toEqual([[true], 4]);
+    expect([gate, events.gauges().waitingCount]).toEqual([[true], 5]);
     ids.isStopped = false;
     expect(typesOf(await sent())).toEqual([
       ...['connect phone', 'online phone', 'message phone', 'disconnect phone', 'offline phone'],
@@ -190,7 +190,7 @@ describe('the gate', () => {
 });
 
 it('closing decides and sends what is left', async () => {
-  start(UPSTREAM_EVENT_TYPES);
+  start(UPSTREAM_EVENT_TYPES, 1_000);
   for (let mid = 1; mid <= 30; mid++) disconnect(connect({ mid, key: `k${mid}` }), 'shutdown');
   const closing = events.close(1_000);
   await vi.advanceTimersByTimeAsync(1_000);

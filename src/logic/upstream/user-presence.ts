@@ -6,6 +6,8 @@
  *   UserMarks) by one node; "online" likewise. A node whose lease ended or changed since the last device left decides nothing by
  *   what it remembers: it waits until it is live and begins the debounce anew. While Redis is away both wait; at most
  *   `maxWaitingCount` users do, what is beyond is counted as lost. Standalone the local directory is the whole truth.
+ *   Where the answer to a claim is lost and the user arrives on another node before it is asked for again, that node tells
+ *   "online" and the "offline" before it is left out: what is told last is the truth.
  * Timer: one. All departures wait equally long, so they fall due in the order in which they came.
  */
 import { randomUUID } from 'node:crypto';
@@ -46,6 +48,14 @@ interface Change {
   readonly token: string;
 }
 
+/** "Offline" of a user, claimed with the mark that was seen. */
+interface Claim {
+  readonly session: Session;
+  readonly mid: number;
+  readonly token: string;
+  readonly seenMark: string;
+}
+
 /** Users in one question to Redis. */
 const BATCH_COUNT = 256;
 /** Wait after a question that Redis did not answer, or one that this node may not ask. */
@@ -57,6 +67,11 @@ export class UserPresence {
   /** Due in this order. */
   readonly #departures = new Map<number, Change>();
   readonly #arrivals = new Map<number, Change>();
+  /**
+   * Claims whose answer was lost. They may have succeeded: until that is known nothing else is asked, or a user who is back
+   * would be told online twice and offline never.
+   */
+  #claims: readonly Claim[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerDueMs = 0;
   #isRunning = false;
@@ -72,7 +87,7 @@ export class UserPresence {
 
   /** Users whose coming or going is not decided. */
   get waitingCount(): number {
-    return this.#departures.size + this.#arrivals.size;
+    return this.#departures.size + this.#arrivals.size + this.#claims.length;
   }
 
   get lostCount(): number {
@@ -121,6 +136,7 @@ export class UserPresence {
     clearTimeout(this.#timer);
     this.#departures.clear();
     this.#arrivals.clear();
+    this.#claims = [];
   }
 
   #wait(changes: Map<number, Change>, session: Session, delayMs: number, token = this.#nextToken()): void {
@@ -143,7 +159,10 @@ export class UserPresence {
 
   #arm(): void {
     if (this.#isClosed || this.#isRunning) return;
-    const dueMs = Math.min(firstDueMs(this.#arrivals), firstDueMs(this.#departures));
+    const dueMs =
+      this.#claims.length > 0
+        ? this.#parts.clock.monotonicMs() + RETRY_MS
+        : Math.min(firstDueMs(this.#arrivals), firstDueMs(this.#departures));
     if (dueMs === Number.POSITIVE_INFINITY || (this.#timer !== undefined && this.#timerDueMs <= dueMs)) return;
     clearTimeout(this.#timer);
     this.#timerDueMs = dueMs;
@@ -161,6 +180,7 @@ export class UserPresence {
     if (this.#isRunning) return;
     this.#isRunning = true;
     try {
+      if (this.#claims.length > 0 && !(await this.#claim(this.#claims))) return;
       const arrived = this.#takeDue(this.#arrivals);
       if (arrived.length > 0) await this.#arrive(arrived);
       // A user whose arrival is not known to the cluster yet cannot leave it.
@@ -225,7 +245,7 @@ export class UserPresence {
     if (!isLive) this.#again(this.#departures, due, RETRY_MS);
     if (mine.length === 0) return;
     try {
-      await this.#claim(mine, cluster);
+      await this.#askAndClaim(mine, cluster);
     } catch (error) {
       this.#parts.log.debug({ err: error, users: mine.length }, 'the devices of users could not be asked for');
       this.#again(this.#departures, mine, RETRY_MS);
@@ -233,7 +253,7 @@ export class UserPresence {
   }
 
   /** @throws what Redis could not answer */
-  async #claim(due: readonly Change[], { sessions, directory, marks }: ClusterPresence): Promise<void> {
+  async #askAndClaim(due: readonly Change[], { sessions, directory, marks }: ClusterPresence): Promise<void> {
     const { nodeEpoch } = directory;
     // The marks first: who arrives between here and the claim changes one, and the claim fails.
     const mids = due.map(({ session }) => session.mid);
@@ -245,9 +265,24 @@ export class UserPresence {
     const gone = due
       .map(({ session, token }, index) => ({ session, mid: session.mid, token, seenMark: seenMarks[index] ?? '' }))
       .filter(({ mid }) => !online.has(mid) && !this.#arrivals.has(mid));
-    if (gone.length === 0) return;
-    const claimed = await marks.departed(gone.map(({ mid, token, seenMark }) => ({ mid, token, seenMark })));
-    for (const [index, { session }] of gone.entries()) if (claimed[index]) this.#parts.tell('offline', session);
+    if (gone.length > 0) await this.#claim(gone);
+  }
+
+  /** False: Redis did not answer, and the claims are kept. */
+  async #claim(claims: readonly Claim[]): Promise<boolean> {
+    const { cluster, log, tell } = this.#parts;
+    try {
+      const claimed = await (cluster as ClusterPresence).marks.departed(
+        claims.map(({ mid, token, seenMark }) => ({ mid, token, seenMark })),
+      );
+      this.#claims = [];
+      for (const [index, { session }] of claims.entries()) if (claimed[index]) tell('offline', session);
+      return true;
+    } catch (error) {
+      log.debug({ err: error, users: claims.length }, 'claims of "offline" got no answer');
+      this.#claims = this.#isClosed ? [] : claims;
+      return false;
+    }
   }
 }
 

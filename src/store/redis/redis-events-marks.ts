@@ -1,8 +1,8 @@
 /**
  * The marks of users in Redis: which node tells that a user came or went (`UserMarks`).
  *
- * A mark `{prefix}:up:{mid}` is absent, `new T` or `more T` (the user has, or had, a device; T changes with each first device on
- * a node), or `off T` ("offline" was told). Who wants to tell "offline" reads the mark, asks for the user's sessions, and claims
+ * A mark `{prefix}:up:{mid}` is absent, `on F L` (the user has, or had, a device; F arrived first, and L changes with each first
+ * device on a node), or `off T` ("offline" was told). Who wants to tell "offline" reads the mark, asks for the user's sessions, and claims
  * with the mark it read: a session that came in between has changed it, a node that was faster has set `off`.
  *
  * Threads: control thread only.
