@@ -5,7 +5,7 @@
  */
 import { systemClock } from '../clock/index.js';
 import { type Config, UPSTREAM_EVENT_TYPES } from '../config/index.js';
-import { OUTCOME } from '../errors/index.js';
+import { HalleyError, OUTCOME } from '../errors/index.js';
 import type { Snowflake } from '../id/index.js';
 import { type ClusterPresence, DeadLetterFile, EventLanes, UpstreamEvents, WebhookSink } from '../logic/index.js';
 import type { DeadLetters, EventSink, UpstreamEventType } from '../push/index.js';
@@ -46,6 +46,11 @@ export function wireUpstream(config: Config, node: UpstreamNode): WiredUpstream 
   const { upstream } = config;
   const { redis, log } = node;
   if (upstream.sink === 'none') return undefined;
+  if (upstream.sink !== 'webhook' && redis === undefined) {
+    throw new HalleyError('UPSTREAM_NEEDS_REDIS', 'a stream of events needs a node with redis', {
+      sink: upstream.sink,
+    });
+  }
   const named = upstream.events as readonly UpstreamEventType[];
   const types = new Set(named.length === 0 ? UPSTREAM_EVENT_TYPES : named);
   const gate = types.has('message') ? new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT) : undefined;

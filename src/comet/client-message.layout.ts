@@ -1,13 +1,13 @@
 /**
  * Layout of the record that carries a client's message from its bucket to the control thread, where upstream is on.
  *
- *   byte 0        8        12       16     18      20     22    24
- *        +--------+--------+--------+------+-------+------+-----+-----+------+------
- *        | connId | mid    | op     | seq  | key   | room | key | room| body
- *        | f64    | f64    | i32    | i32  | bytes | bytes| utf8| utf8|
- *        +--------+--------+--------+------+-------+------+-----+-----+------+------
+ *   byte 0        8        16     20     24      26      28
+ *        +--------+--------+------+------+-------+-------+------+------+------
+ *        | connId | mid    | op   | seq  | key   | room  | key  | room | body
+ *        | f64    | f64    | i32  | i32  | bytes | bytes | utf8 | utf8 |
+ *        +--------+--------+------+------+-------+-------+------+------+------
  *
- * Little-endian; key and room lengths are u16. What one record does not say (platform, address) the session does.
+ * Little-endian; key and room lengths are u16. What the record does not say (platform, address) the session does.
  */
 export const CONN_ID_OFFSET = 0;
 export const MID_OFFSET = 8;

@@ -34,7 +34,7 @@ beforeEach(() => {
   sessions = new MemorySessions();
   heard = [];
   readClientMessages(control, sessions, {
-    message: (message) => void heard.push({ ...message, body: message.body.slice() }),
+    message: (message) => void heard.push({ ...message, body: new Uint8Array(message.body) }),
   });
   gate = new Int32Array(new SharedArrayBuffer(4));
   counters = new ThreadCounters(allocateCounters(METRICS, 1), 0);

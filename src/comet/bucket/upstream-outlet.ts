@@ -47,7 +47,7 @@ export function upstreamOutlet(
   const ring = Buffer.from(writer.bytes.buffer, writer.bytes.byteOffset, writer.bytes.byteLength);
 
   function forward(channel: Channel, op: number, seq: number, body: Uint8Array): Outcome {
-    // Pairs with the store in UpstreamGate.set(). A backlog holds connects that must come before this message.
+    // Pairs with the store in onGate (cli/upstream-wiring.ts). A backlog holds connects that must come before this message.
     if (Atomics.load(gate as Int32Array, 0) !== 0 || link.backlogCount > 0) return OUTCOME.FULL;
     const { key } = channel;
     const room = channel.primaryRoom?.room ?? '';

@@ -337,7 +337,7 @@ describe('in a cluster', () => {
         }
         for (const node of nodes) expect(node.presence.waitingCount).toBe(0);
       }),
-      { numRuns: 200 },
+      { numRuns: 500 },
     );
   });
 });

@@ -9,6 +9,7 @@
  *   Where the answer to a claim is lost and the user arrives on another node before it is asked for again, that node tells
  *   "online" and the "offline" before it is left out: what is told last is the truth.
  * Timer: one. All departures wait equally long, so they fall due in the order in which they came.
+ *   One that is asked again stands behind the others, and so may wait for one debounce more.
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../clock/index.js';
@@ -68,10 +69,11 @@ export class UserPresence {
   readonly #departures = new Map<number, Change>();
   readonly #arrivals = new Map<number, Change>();
   /**
-   * Claims whose answer was lost. They may have succeeded: until that is known nothing else is asked, or a user who is back
-   * would be told online twice and offline never.
+   * Claims and arrivals whose answer was lost. They may have succeeded: until that is known nothing else is asked, or a user who
+   * is back would be told online twice and offline never, and one who has gone and come again would never be told online.
    */
   #claims: readonly Claim[] = [];
+  #unsettledArrivals: readonly Change[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerDueMs = 0;
   #isRunning = false;
@@ -87,7 +89,7 @@ export class UserPresence {
 
   /** Users whose coming or going is not decided. */
   get waitingCount(): number {
-    return this.#departures.size + this.#arrivals.size + this.#claims.length;
+    return this.#departures.size + this.#arrivals.size + this.#unsettledCount();
   }
 
   get lostCount(): number {
@@ -137,6 +139,7 @@ export class UserPresence {
     this.#departures.clear();
     this.#arrivals.clear();
     this.#claims = [];
+    this.#unsettledArrivals = [];
   }
 
   #wait(changes: Map<number, Change>, session: Session, delayMs: number, token = this.#nextToken()): void {
@@ -152,6 +155,10 @@ export class UserPresence {
     this.#arm();
   }
 
+  #unsettledCount(): number {
+    return this.#claims.length + this.#unsettledArrivals.length;
+  }
+
   #nextToken(): string {
     this.#changeCount += 1;
     return `${this.#runId}:${this.#changeCount}`;
@@ -160,7 +167,7 @@ export class UserPresence {
   #arm(): void {
     if (this.#isClosed || this.#isRunning) return;
     const dueMs =
-      this.#claims.length > 0
+      this.#unsettledCount() > 0
         ? this.#parts.clock.monotonicMs() + RETRY_MS
         : Math.min(firstDueMs(this.#arrivals), firstDueMs(this.#departures));
     if (dueMs === Number.POSITIVE_INFINITY || (this.#timer !== undefined && this.#timerDueMs <= dueMs)) return;
@@ -181,8 +188,9 @@ export class UserPresence {
     this.#isRunning = true;
     try {
       if (this.#claims.length > 0 && !(await this.#claim(this.#claims))) return;
+      if (this.#unsettledArrivals.length > 0 && !(await this.#arrive(this.#unsettledArrivals))) return;
       const arrived = this.#takeDue(this.#arrivals);
-      if (arrived.length > 0) await this.#arrive(arrived);
+      if (arrived.length > 0 && !(await this.#arrive(arrived))) return;
       // A user whose arrival is not known to the cluster yet cannot leave it.
       const departed = this.#takeDue(this.#departures).filter((change) => !this.#isArriving(change));
       if (departed.length > 0) await this.#depart(departed);
@@ -216,17 +224,21 @@ export class UserPresence {
     }
   }
 
-  async #arrive(due: readonly Change[]): Promise<void> {
-    const { marks } = this.#parts.cluster as ClusterPresence;
-    let isNew: readonly boolean[];
+  /** False: Redis did not answer, and the arrivals are kept. */
+  async #arrive(changes: readonly Change[]): Promise<boolean> {
+    const { cluster, log, tell } = this.#parts;
     try {
-      isNew = await marks.arrived(due.map(({ session, token }) => ({ mid: session.mid, token })));
+      const isNew = await (cluster as ClusterPresence).marks.arrived(
+        changes.map(({ session, token }) => ({ mid: session.mid, token })),
+      );
+      this.#unsettledArrivals = [];
+      for (const [index, { session }] of changes.entries()) if (isNew[index]) tell('online', session);
+      return true;
     } catch (error) {
-      this.#parts.log.debug({ err: error, users: due.length }, 'the marks of users could not be written');
-      this.#again(this.#arrivals, due, RETRY_MS);
-      return;
+      log.debug({ err: error, users: changes.length }, 'arrivals of users got no answer');
+      this.#unsettledArrivals = this.#isClosed ? [] : changes;
+      return false;
     }
-    for (const [index, { session }] of due.entries()) if (isNew[index]) this.#parts.tell('online', session);
   }
 
   async #depart(due: readonly Change[]): Promise<void> {
