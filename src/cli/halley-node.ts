@@ -36,6 +36,7 @@ import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, nodeRecordOf, server
 import { loadPages } from './pages.js';
 import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
+import { type WiredUpstream, wireUpstream } from './upstream-wiring.js';
 import { packageVersion } from './version.js';
 
 /** A target mask has 32 bits, one of them the control thread's. */
@@ -48,6 +49,8 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const QUEUE_DRAIN_RATIO = 0.3;
 const RING_DRAIN_RATIO = 0.1;
 const RING_POLL_MS = 2;
+/** Share of it that is left for what upstream still has to send, where there is an upstream. */
+const UPSTREAM_DRAIN_RATIO = 0.2;
 
 /** Where a node listens. */
 export interface NodeAddresses {
@@ -80,6 +83,7 @@ export class HalleyNode implements ReadinessProbe {
   #pool: ThreadPool | undefined;
   #idMemory: SharedArrayBuffer | undefined;
   #comet: CometControl | undefined;
+  #upstream: WiredUpstream | undefined;
   #stopped: Promise<boolean> | undefined;
   #hasStuckBucket = false;
 
@@ -144,6 +148,10 @@ export class HalleyNode implements ReadinessProbe {
     const counters = new ThreadCounters(countersMemory, 0);
     const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
     const acceptGate = allocateAcceptGate(threadCount);
+    const ids = new Snowflake(idMemory, 0);
+    const sessions = new MemorySessions();
+    const upstream = wireUpstream(config, { serverId, nodeEpoch: () => nodeEpoch, ids, sessions, log: this.#log });
+    this.#upstream = upstream;
     // Above every epoch of an earlier life: the clock is past that life's mark, and rooms open slower than this leaves room for.
     const allEpoch = Date.now() * EPOCHS_PER_MS;
     const pool = new ThreadPool({
@@ -151,7 +159,13 @@ export class HalleyNode implements ReadinessProbe {
       module: new URL('./bucket-thread.js', import.meta.url).href,
       workerData: {
         options: bucketOptionsOf(config, wsPort, this.#appUrl()),
-        memory: { counters: countersMemory, roomCounts: roomCountsMemory, ids: idMemory, acceptGate },
+        memory: {
+          counters: countersMemory,
+          roomCounts: roomCountsMemory,
+          ids: idMemory,
+          acceptGate,
+          ...(upstream?.gate === undefined ? {} : { upstreamGate: upstream.gate }),
+        },
         allEpoch,
       } satisfies BucketData,
       ringCapacityBytes: config.ring.bucket_bytes,
@@ -180,21 +194,23 @@ export class HalleyNode implements ReadinessProbe {
     });
     const { runtime, system } = pool;
 
-    const sequencer = new Sequencer(runtime.writer, new Snowflake(idMemory, 0), {
+    const sequencer = new Sequencer(runtime.writer, ids, {
       roomCapacity: config.limits.rooms,
       firstEpoch: allEpoch,
       maxBodyBytes: config.limits.push_body_bytes,
+      onRoom: upstream && ((room, isOccupied) => upstream.events.room(room, isOccupied)),
     });
     const comet = new CometControl(
       { serverId, nodeEpoch, requestTimeoutMs: REQUEST_TIMEOUT_MS },
       {
         runtime,
         sequencer,
-        sessions: new MemorySessions(),
+        sessions,
         roomCounts: new RoomCounts(roomCountsMemory, threadCount),
         counters,
         clock: systemClock,
         log: this.#log,
+        upstream: upstream?.events,
       },
     );
     this.#comet = comet;
@@ -223,6 +239,7 @@ export class HalleyNode implements ReadinessProbe {
       counters.set(METRIC.queue_messages, gauges.queuedCount);
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
       runtimeCounters.sample();
+      upstream?.sample(counters, runtimeCounters);
       runtimeCounters.grow(METRIC.queue_rejected, gauges.rejectedCount);
       setAcceptGates(
         acceptGate,
@@ -252,7 +269,7 @@ export class HalleyNode implements ReadinessProbe {
       pusher: job,
       comet,
       node: nodeDescriptionOf(config, wsPort, version),
-      probes: [this],
+      probes: upstream === undefined ? [this] : [this, upstream.events],
       stats: () => ({
         totals: readTotals(countersMemory),
         threads: Array.from({ length: threadCount }, (_, thread) => readThread(countersMemory, thread)),
@@ -309,9 +326,13 @@ export class HalleyNode implements ReadinessProbe {
     // In the same turn: a push that comes from here on is refused, and none was accepted that the buckets do not get.
     this.#job?.close();
     await this.#ringsRead(performance.now() + timeoutMs * RING_DRAIN_RATIO);
-    const stopped = await this.#stopPool(endMs - performance.now());
+    const upstreamMs = this.#upstream === undefined ? 0 : timeoutMs * UPSTREAM_DRAIN_RATIO;
+    const stopped = await this.#stopPool(endMs - upstreamMs - performance.now());
+    // Behind the buckets: the disconnects of a shutdown are events too.
+    const told = (await this.#upstream?.events.close(Math.max(0, endMs - performance.now()))) ?? true;
+    this.#upstream = undefined;
     await this.#closeAll();
-    return drained && stopped;
+    return drained && stopped && told;
   }
 
   /** Wait until every bucket that is alive has read the control thread's ring, so that closes come behind pushes. */
@@ -346,6 +367,8 @@ export class HalleyNode implements ReadinessProbe {
   async #closeAll(): Promise<void> {
     this.#http?.close();
     await this.#stopPool(this.#config.shutdown.timeout_ms);
+    // After a start that failed.
+    await this.#upstream?.events.close(0);
     for (const close of this.#closers.splice(0).reverse()) await close();
   }
 

@@ -29,10 +29,12 @@ import {
   type RoomLinks,
   type Session,
   type SessionOwner,
+  type Upstream,
 } from '../push/index.js';
 import type { MemorySessions } from '../store/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../telemetry/index.js';
 import { BucketRequests } from './bucket-requests.js';
+import { closeText, readClientMessages } from './client-messages.js';
 import { ClusterConnects } from './cluster-connects.js';
 import { ClusterRooms } from './cluster-rooms.js';
 import { IpCounts } from './ip-counts.js';
@@ -77,6 +79,8 @@ export interface CometControlParts {
   readonly log: Logger;
   /** Absent: the node is alone. */
   readonly cluster?: CometClusterParts;
+  /** Where connects, disconnects and messages of clients are told; undefined: nowhere. */
+  readonly upstream?: Upstream | undefined;
 }
 
 export class CometControl implements CometPort {
@@ -117,6 +121,7 @@ export class CometControl implements CometPort {
     parts.runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, lengthBytes, fromThread) =>
       this.#onMessage(this.#link.decode(bytes, offset, lengthBytes) as BucketMessage, fromThread),
     );
+    if (parts.upstream !== undefined) readClientMessages(parts.runtime, parts.sessions, parts.upstream);
   }
 
   /** Pushes of applications in the buckets go through the same door as everyone's. */
@@ -136,7 +141,10 @@ export class CometControl implements CometPort {
     const { sessions, sequencer, roomCounts } = this.#parts;
     const { serverId, nodeEpoch } = this.#options;
     const removed = sessions.removeBucket(serverId, nodeEpoch, thread);
-    for (const session of removed) this.#ips.remove(session.remoteIp);
+    for (const session of removed) {
+      this.#ips.remove(session.remoteIp);
+      this.#parts.upstream?.disconnected(session, CLOSE.BUCKET_FAILED.reason);
+    }
     void this.#parts.cluster?.sessions.removeAll(removed);
     this.#parts.counters.set(METRIC.sessions, sessions.count());
     for (const room of sequencer.rooms()) roomCounts.set(room.roomNo, thread, 0);
@@ -323,6 +331,7 @@ export class CometControl implements CometPort {
     }
     this.#ips.add(remoteIp);
     const { previous } = stored;
+    this.#parts.upstream?.connected(session, previous);
     if (previous !== undefined) {
       this.#ips.remove(previous.remoteIp);
       this.#closeChannel(previous, CLOSE.TAKEN_OVER);
@@ -337,11 +346,14 @@ export class CometControl implements CometPort {
     this.#parts.counters.set(METRIC.sessions, sessions.count());
   }
 
-  #onDisconnect([, connId, key]: DisconnectMessage, thread: number): void {
+  #onDisconnect([, connId, key, closeCode]: DisconnectMessage, thread: number): void {
     const { serverId, nodeEpoch } = this.#options;
     const owner: SessionOwner = { key, serverId, nodeEpoch, bucket: thread, connId };
     const removed = this.#parts.sessions.remove(owner);
-    if (removed !== undefined) this.#ips.remove(removed.remoteIp);
+    if (removed !== undefined) {
+      this.#ips.remove(removed.remoteIp);
+      this.#parts.upstream?.disconnected(removed, closeText(closeCode));
+    }
     this.#parts.counters.set(METRIC.sessions, this.#parts.sessions.count());
     // Also of a channel that was taken over here: what took it over may not stand in the map of all yet.
     if (this.#connects?.end(thread, connId) === false) void this.#parts.cluster?.sessions.remove(owner);

@@ -22,7 +22,15 @@
  */
 
 /** Kinds of raw records of this room (16 and up belong to upper layers). */
-export const RAW_KIND = { CONTROL: 16, ROOM_PUSH: 17, DIRECT_PUSH: 18, ALL_PUSH: 19, GAP: 20 } as const;
+export const RAW_KIND = {
+  CONTROL: 16,
+  ROOM_PUSH: 17,
+  DIRECT_PUSH: 18,
+  ALL_PUSH: 19,
+  GAP: 20,
+  /** The other way: client-message.layout.ts. */
+  CLIENT_MESSAGE: 21,
+} as const;
 
 export const SUBJECT_OFFSET = 0;
 export const SPEED_OFFSET = 4;

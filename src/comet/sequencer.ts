@@ -54,6 +54,8 @@ export interface SequencerOptions {
   readonly firstEpoch: number;
   /** Body bytes up to which a push is accepted. */
   readonly maxBodyBytes: number;
+  /** Hears of a room's first member on this node, and of its last one's end. */
+  readonly onRoom?: ((room: string, isOccupied: boolean) => void) | undefined;
 }
 
 export class Sequencer {
@@ -91,6 +93,7 @@ export class Sequencer {
       room = new Room(name, roomNo, this.#lastEpoch);
       this.#rooms.set(name, room);
       this.#byNo.set(roomNo, room);
+      this.#options.onRoom?.(name, true);
     }
     room.mask |= 1 << thread;
     return [room.roomNo, room.epoch, room.offset];
@@ -105,6 +108,7 @@ export class Sequencer {
     this.#rooms.delete(room.room);
     this.#byNo.delete(roomNo);
     this.#freeNos.push(roomNo);
+    this.#options.onRoom?.(room.room, false);
   }
 
   /** A thread died: it has no members of any room. Returns the numbers of the rooms it was in. */

@@ -39,7 +39,13 @@ export type ConnectMessage = [
   remoteIp: string,
   rooms: string[],
 ];
-export type DisconnectMessage = [type: typeof MESSAGE.DISCONNECT, connId: number, key: string];
+export type DisconnectMessage = [
+  type: typeof MESSAGE.DISCONNECT,
+  connId: number,
+  key: string,
+  /** Close code that the bucket gave; 0: the client went, or its network did. */
+  closeCode: number,
+];
 export type OccupyMessage = [type: typeof MESSAGE.OCCUPY, request: number, rooms: string[]];
 export type VacateMessage = [type: typeof MESSAGE.VACATE, roomNo: number];
 export type PublishMessage = [

@@ -4,10 +4,12 @@
 import { isIPv4 } from 'node:net';
 import { type ConfigProblem, DEFAULT_ORIGIN, type Origin } from './config-problem.js';
 import { findOption, type OptionRow, optionValue } from './option-rows.js';
-import type { Config, OptionPath } from './option-table.js';
+import { type Config, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';
 import { showValue } from './option-value.js';
 
 const MIN_JWT_SECRET_BYTES = 32;
+const MIN_SECRET_BYTES = 32;
+const UPSTREAM_EVENT_NAMES: readonly string[] = UPSTREAM_EVENT_TYPES;
 /** Room in a record beside the body: header, room id of the usual length, packet header. */
 const PUSH_OVERHEAD_BYTES = 1024;
 
@@ -22,6 +24,14 @@ interface Rule {
 /** True for an address that only this machine can reach: 127.0.0.0/8, ::1, localhost. */
 export function isLoopback(host: string): boolean {
   return (isIPv4(host) && host.startsWith('127.')) || host === '::1' || host.toLowerCase() === 'localhost';
+}
+
+function hasWebhook(sink: string): boolean {
+  return sink === 'webhook' || sink === 'both';
+}
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
 const RULES: readonly Rule[] = [
@@ -80,6 +90,34 @@ const RULES: readonly Rule[] = [
     isBroken: (config) => config.limits.push_body_bytes + PUSH_OVERHEAD_BYTES > config.ring.max_record_bytes,
     sentence: (config) =>
       `limits.push_body_bytes must be at most ring.max_record_bytes less ${PUSH_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - PUSH_OVERHEAD_BYTES}`,
+  },
+  {
+    paths: ['upstream.sink', 'redis'],
+    isBroken: ({ upstream, redis }) => (upstream.sink === 'stream' || upstream.sink === 'both') && redis === '',
+    sentence: () => 'upstream.sink must be webhook or none where redis is empty',
+  },
+  {
+    paths: ['upstream.url', 'upstream.sink'],
+    isBroken: ({ upstream }) => hasWebhook(upstream.sink) && !isHttpUrl(upstream.url),
+    sentence: ({ upstream }) =>
+      `upstream.url must be an http:// or https:// URL where upstream.sink is ${upstream.sink}`,
+  },
+  {
+    paths: ['upstream.secret', 'upstream.sink'],
+    isBroken: ({ upstream }) => hasWebhook(upstream.sink) && Buffer.byteLength(upstream.secret) < MIN_SECRET_BYTES,
+    sentence: ({ upstream }) =>
+      `upstream.secret must have at least ${MIN_SECRET_BYTES} bytes where upstream.sink is ${upstream.sink}, it has ${Buffer.byteLength(upstream.secret)}`,
+  },
+  {
+    paths: ['upstream.events'],
+    isBroken: ({ upstream }) => upstream.events.some((type) => !UPSTREAM_EVENT_NAMES.includes(type)),
+    sentence: () => `upstream.events must name events: ${UPSTREAM_EVENT_NAMES.join(', ')}`,
+  },
+  {
+    paths: ['upstream.retry_base_ms', 'upstream.retry_max_ms'],
+    isBroken: ({ upstream }) => upstream.retry_base_ms > upstream.retry_max_ms,
+    sentence: ({ upstream }) =>
+      `upstream.retry_base_ms must be at most upstream.retry_max_ms, ${upstream.retry_max_ms}`,
   },
 ];
 

@@ -22,4 +22,4 @@ export { nearestName } from './nearest-name.js';
 export { defaultToml, effectiveToml, helpLines, optionTableMarkdown } from './option-docs.js';
 export { type FlagRow, findOption, flagRows, OPTION_ROWS, type OptionRow } from './option-rows.js';
 export type { OptionValue } from './option-spec.js';
-export type { Config, GroupName, OptionPath } from './option-table.js';
+export { type Config, type GroupName, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';

@@ -16,6 +16,17 @@ const MAX_CLIENT_BODY_BYTES = 128 * KIB - 16;
 /** 2026-01-01T00:00:00Z: an epoch must lie in the past, or ids would be negative. */
 const MAX_ID_EPOCH_MS = 1_767_225_600_000;
 
+/** Every kind of upstream event: the values of `upstream.events`, and the `type` of an event. */
+export const UPSTREAM_EVENT_TYPES = [
+  'message',
+  'connect',
+  'disconnect',
+  'online',
+  'offline',
+  'room_occupied',
+  'room_empty',
+] as const;
+
 /** Options outside any group. */
 export const ROOT_OPTIONS = {
   server_id: text('', [0, 255], 'Name of this node, unique in the cluster; empty takes the host name.', {
@@ -199,6 +210,37 @@ export const GROUP_OPTIONS = {
     batch: int(256, [1, 4096], 'Most durable pushes handed over in one round trip.'),
     max_attempts: int(5, [1, 1000], 'Failures of one durable push until it is moved to the dead letters.'),
     inbox_max: int(10_000, [1, 10_000_000], 'Durable pushes waiting for one node at which its shards slow down.'),
+  },
+  upstream: {
+    sink: choice(
+      'none',
+      ['none', 'stream', 'webhook', 'both'],
+      'Where events of clients go: a Redis Stream (needs redis), a webhook, both, or nowhere.',
+    ),
+    events: list(16, `Which events: ${UPSTREAM_EVENT_TYPES.join(', ')}; empty sends all.`),
+    url: text('', [0, 2048], 'http:// or https:// address of the webhook.', { visibleAscii: true }),
+    secret: secret(4 * KIB, 'Secret of the signature (HMAC-SHA256) of the webhook, at least 32 bytes.'),
+    lanes: int(
+      8,
+      [1, 256],
+      'Requests to the webhook that may be under way; events of one user share a lane, in order.',
+    ),
+    batch_max_events: int(256, [1, 10_000], 'Events in one batch; a full batch leaves at once.'),
+    batch_max_bytes: int(256 * KIB, [KIB, 16 * MIB], 'Bytes in one batch; a larger event travels alone.'),
+    batch_delay_ms: int(20, [0, 60_000], 'Longest wait of an event for others to share its batch.'),
+    max_waiting_events: int(
+      65_536,
+      [16, 16_777_216],
+      'Events waiting for one sink; at 0.8 of it client messages are refused, at it other events are lost.',
+    ),
+    max_waiting_bytes: int(64 * MIB, [64 * KIB, 16 * GIB], 'The same in bytes.'),
+    offline_debounce_ms: int(5000, [0, 3_600_000], 'How long a user may be without a device before offline is told.'),
+    timeout_ms: int(5000, [10, 600_000], 'Longest wait for an answer of the webhook.'),
+    retry_base_ms: int(200, [1, 60_000], 'Bound of the random wait before the second attempt; doubles with each.'),
+    retry_max_ms: int(30_000, [1, 3_600_000], 'Largest bound of that wait; at least retry_base_ms.'),
+    give_up_ms: int(300_000, [0, 86_400_000], 'Time after which a batch that the webhook never took is a dead letter.'),
+    stream_max_events: int(1_000_000, [1000, 1_000_000_000], 'About how many events the Redis Stream keeps.'),
+    dead_max_bytes: int(64 * MIB, [64 * KIB, 16 * GIB], 'Bytes of dead letters kept in the data directory.'),
   },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),

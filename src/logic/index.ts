@@ -46,3 +46,4 @@ export {
 export { instanceReply, type NodeDescription, nodeNames, weightedReply } from './nodes-reply.js';
 export { Regions } from './regions.js';
 export { parseRegionFile, parseRegionList, parseRegionPlaces } from './regions-rules.js';
+export * from './upstream/index.js';

@@ -54,3 +54,15 @@ export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';
 export type { MaybePromise, PutSession, Session, SessionOwner, SessionStore } from './session.port.js';
+export type {
+  ClientMessage,
+  DeadLetters,
+  EncodedEvent,
+  EventBatch,
+  EventSink,
+  SendVerdict,
+  Upstream,
+  UpstreamEventType,
+  UserChange,
+  UserMarks,
+} from './upstream.port.js';

@@ -5,6 +5,8 @@ export { MemorySessions } from './memory-sessions.js';
 export { type BusGauges, RedisBus, type RedisBusOptions } from './redis/redis-bus.js';
 export { RedisBusErrors } from './redis/redis-bus-errors.js';
 export type { RoomRegistry } from './redis/redis-bus-rooms.js';
+export { RedisDeadLetters, RedisEventStream, type RedisEventsOptions } from './redis/redis-events.js';
+export { RedisUserMarks } from './redis/redis-events-marks.js';
 export { RedisInbox } from './redis/redis-inbox.js';
 export { RedisKeys } from './redis/redis-keys.js';
 export { type RedisClient, RedisLink, type RedisLinkOptions, type RedisScript } from './redis/redis-link.js';

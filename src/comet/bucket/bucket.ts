@@ -38,6 +38,7 @@ import { PacketHandler } from './packet-handler.js';
 import { PushRecords } from './push-records.js';
 import { RoomShards } from './room-shards.js';
 import { codecOf, groupsOf, Subscriptions } from './subscriptions.js';
+import { upstreamOutlet } from './upstream-outlet.js';
 import { WatchSets } from './watch-sets.js';
 import { WsListener } from './ws-listener.js';
 
@@ -60,6 +61,8 @@ export interface BucketParts {
   readonly authenticator: Authenticator;
   readonly log: Logger;
   readonly acceptGate: Int32Array;
+  /** One Int32: 1 while upstream has no room. Undefined: client messages do not go upstream. */
+  readonly upstreamGate?: Int32Array | undefined;
   readonly allEpoch: number;
   readonly incarnation: number;
   /** Called about once a second, for what is sampled and swept. */
@@ -95,6 +98,8 @@ export class Bucket implements ChannelOwner {
   #nextTickMs = 0;
   #ticks = 0;
   #isDraining = false;
+  /** Code of the close that runs now: uWS calls the close handler inside of end() and close(). */
+  #closingCode = 0;
   #stopping = false;
   /** Set while the heap is nearly full or the bucket holds far more than its share. */
   #refusing = false;
@@ -178,6 +183,7 @@ export class Bucket implements ChannelOwner {
         onAlive: (channel) => this.#rearm(channel),
         setIdle: (channel, idleMs) => this.setIdle(channel, idleMs),
         listener: () => this.#app.messageListener,
+        toUpstream: upstreamOutlet(parts, this.#slots, this.#link),
         onListenerError: (error, listener) => this.#onListenerError(error, listener),
         afterDrain: (channel, fn) => this.#app.afterDrain(() => this.#guard(channel, fn)),
         onPacket: (packetBytes) => {
@@ -369,7 +375,12 @@ export class Bucket implements ChannelOwner {
     if (channel.slot >= 0) {
       this.#wheel.cancel(channel.slot);
       if (channel.has(CHANNEL_FLAG.REGISTERED)) {
-        this.#link.send(CONTROL_MASK, [MESSAGE.DISCONNECT, this.#slots.connIdOf(channel), channel.key]);
+        this.#link.send(CONTROL_MASK, [
+          MESSAGE.DISCONNECT,
+          this.#slots.connIdOf(channel),
+          channel.key,
+          this.#closingCode,
+        ]);
       }
       this.#slots.remove(channel);
     }
@@ -395,9 +406,11 @@ export class Bucket implements ChannelOwner {
       this.#writer.packet(channel, OP.DISCONNECT, 0, 1, encodeDisconnect(codecOf(channel), body));
     }
     channel.state = CHANNEL_STATE.CLOSED;
+    this.#closingCode = row.code;
     // A client that does not read would never see a close frame: its socket is cut.
     if (channel.has(CHANNEL_FLAG.SLOW)) ws.close();
     else ws.end(row.code, closeReason(detail));
+    this.#closingCode = 0;
   }
 
   #onSocketError(error: unknown, channel: Channel | undefined): void {

@@ -8,7 +8,7 @@
  *   is limits.pre_auth_packets and _bytes before auth and the same multiplied by 16 afterwards).
  * Hot path: receive(), heartbeat and the listener's synchronous answer.
  */
-import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow } from '../../errors/index.js';
+import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow, OUTCOME, type Outcome } from '../../errors/index.js';
 import {
   decodeBody,
   decodeUtf8,
@@ -52,6 +52,11 @@ export interface PacketHandlerLinks {
   readonly onAlive: (channel: Channel) => void;
   readonly setIdle: (channel: Channel, idleMs: number) => void;
   readonly listener: () => MessageListener | undefined;
+  /**
+   * Hands a client's message upstream; `body` is valid until return. OK also for what is no message. Anything else: it was
+   * not taken, and nobody else may take it either. Undefined: no upstream.
+   */
+  readonly toUpstream?: ((channel: Channel, op: number, seq: number, body: Uint8Array) => Outcome) | undefined;
   readonly onListenerError: (error: unknown, listener: string) => void;
   /** Runs `fn` now or, while a ring's memory is held, at the end of the drain, so that a throw costs this channel only. */
   readonly afterDrain: (channel: Channel, fn: () => void) => void;
@@ -205,6 +210,7 @@ export class PacketHandler {
     }
     const isExtension = channel.has(CHANNEL_FLAG.EXTENDED) && EXTENSION_OPS.has(header.op);
     if (!isExtension && !GOIM_OPS.has(header.op)) {
+      if (!this.#sentUpstream(channel, header, bytes, bodyEnd)) return;
       // uWS takes the message's memory back on return, so the listener gets a copy of its own.
       this.#toListener(channel, header, bytes.slice(bodyOffset, bodyEnd));
       return;
@@ -341,6 +347,23 @@ export class PacketHandler {
   checkRoom(channel: Channel, room: string): ClientError | undefined {
     if (roomIdProblem(room, this.#limits.roomIdBytes) !== undefined) return CLIENT_ERROR.BAD_ROOM;
     return channel.allowsRoom?.(room) === false ? CLIENT_ERROR.ROOM_FORBIDDEN : undefined;
+  }
+
+  /**
+   * False: upstream is on and has no room, and the message was refused whole: an answer would say that it had been taken. An
+   * extended client may send it again; a plain one, whose wire has no word for this, gets no answer.
+   */
+  #sentUpstream(channel: Channel, header: PacketHeader, bytes: Uint8Array, bodyEnd: number): boolean {
+    const { toUpstream } = this.#links;
+    const { op, seq, ver, bodyOffset } = header;
+    if (toUpstream === undefined) return true;
+    const outcome = toUpstream(channel, op, seq, bytes.subarray(bodyOffset, bodyEnd));
+    if (outcome === OUTCOME.OK) return true;
+    if (channel.has(CHANNEL_FLAG.EXTENDED)) {
+      const error = outcome === OUTCOME.TOO_LARGE ? CLIENT_ERROR.BODY_TOO_LARGE : CLIENT_ERROR.OVERLOADED;
+      this.#writer.packet(channel, op, seq, ver, encodeImResponse(codecOf(channel), { ok: false, error }));
+    }
+    return false;
   }
 
   /** `body` belongs to the listener. */

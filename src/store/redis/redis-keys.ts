@@ -87,9 +87,14 @@ export class RedisKeys {
     return `${this.prefix}:in:${tag(serverId)}:${nodeEpoch}`;
   }
 
-  /** Stream: what clients did (upstream events). */
-  events(): string {
-    return `${this.prefix}:events`;
+  /** Stream: what clients did (upstream events). Its companions share the slot: the tag is the stream's whole name. */
+  events(part: '' | ':dead' | ':last' = ''): string {
+    return part === '' ? `${this.prefix}:events` : `{${this.prefix}:events}${part}`;
+  }
+
+  /** String: the mark of a user with devices somewhere, or of one whose "offline" was told. */
+  userMark(mid: number): string {
+    return `${this.prefix}:up:{${mid}}`;
   }
 
   /** A name of its own for a single value, for example `gen` (generation of the data). */
