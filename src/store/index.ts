@@ -4,3 +4,8 @@
 export { MemorySessions } from './memory-sessions.js';
 export { RedisKeys } from './redis/redis-keys.js';
 export { parseRedisUrl, type RedisClient, RedisLink, type RedisLinkOptions } from './redis/redis-link.js';
+export {
+  LeasedMachineIds,
+  type MachineIdLoss,
+  type MachineIdOptions,
+} from './redis/redis-machine-ids.js';
