@@ -74,6 +74,8 @@ export class LeasedMachineIds implements ReadinessProbe {
   readonly #lossListeners = new Set<(loss: MachineIdLoss) => void>();
   #state: State = 'lost';
   #block = 0;
+  /** Redis has said that the block is this node's, and nothing else since. */
+  #hasBlock = false;
   /** Incarnation that the lease was taken under: the record in Redis says it. */
   #leaseEpoch = 0;
   /** End of the lease on Redis's clock, as far as this node knows. */
@@ -162,14 +164,14 @@ export class LeasedMachineIds implements ReadinessProbe {
    */
   async release(): Promise<void> {
     if (this.#state === 'released') return;
-    const isHeld = this.#state === 'held' || this.#state === 'away';
-    if (this.#state !== 'superseded') this.#state = 'released';
+    this.#state = 'released';
+    this.#problem = 'the node is stopping';
     clearTimeout(this.#timer);
     this.#stopUpListener?.();
-    await this.#underWay;
-    this.#state = 'released';
     this.#options.setLimitMs(Number.NEGATIVE_INFINITY);
-    if (!isHeld) return;
+    await this.#underWay;
+    if (!this.#hasBlock) return;
+    this.#hasBlock = false;
     // A draw that passed the limit a moment ago may still store an id of this millisecond, or of the one after the highest.
     const lastLimitMs = Math.max(this.#clock.nowMs() + 1, highestIssuedMs(this.#options.memory) + 2);
     try {
@@ -207,6 +209,7 @@ export class LeasedMachineIds implements ReadinessProbe {
       if (this.#state === 'held' || this.#state === 'away') await this.#extend();
       if (this.#state === 'lost') await this.#takeBlock();
     } catch (error) {
+      if (this.#isReleased()) return;
       if (error instanceof HalleyError && error.code === 'ID_SUPERSEDED')
         this.#lose('superseded', this.#options.serverId);
       else if (this.#state === 'held') this.#state = 'away';
@@ -219,7 +222,7 @@ export class LeasedMachineIds implements ReadinessProbe {
     const sentMs = this.#clock.nowMs();
     const [status, nowMs, value] = await this.#runRenewal('');
     // A release that began meanwhile has the last word.
-    if (this.#state === 'released') return;
+    if (this.#isReleased()) return;
     if (status !== 'OK') {
       this.#lose(status === 'SUPERSEDED' ? 'superseded' : 'taken', String(value));
       return;
@@ -243,6 +246,7 @@ export class LeasedMachineIds implements ReadinessProbe {
 
   #lose(reason: MachineIdLoss['reason'], byServerId: string): void {
     this.#options.setLimitMs(Number.NEGATIVE_INFINITY);
+    this.#hasBlock = false;
     this.#state = reason === 'taken' ? 'lost' : 'superseded';
     this.#problem =
       reason === 'taken'
@@ -263,6 +267,7 @@ export class LeasedMachineIds implements ReadinessProbe {
       [serverId, nodeEpoch, token, leaseMs, maxSkewMs, this.#widthBlocks(), this.#firstBlock()],
     )) as [string, number, number, number, number];
     const [status, , value, endMs, floorMs] = reply;
+    if (this.#isReleased() && status !== 'OK') return 0;
     switch (status) {
       case 'OK':
         break;
@@ -283,11 +288,13 @@ export class LeasedMachineIds implements ReadinessProbe {
         );
     }
     this.#block = value;
+    this.#hasBlock = true;
     this.#leaseEpoch = nodeEpoch;
     this.#endMs = endMs;
     changeMachineBase(this.#options.memory, this.machineBase, floorMs);
+    if (this.#isReleased()) return 0;
     await this.#waitPast(floorMs);
-    if (this.#state === 'released') return 0;
+    if (this.#isReleased()) return 0;
     this.#hold(this.#endMs);
     this.#options.log.info({ machineBase: this.machineBase, slotCount, endMs }, 'machine ids are leased');
     return 0;
@@ -305,15 +312,19 @@ export class LeasedMachineIds implements ReadinessProbe {
       });
     }
     onWaiting?.(waitMs, 'ids of the earlier holder of these machine ids must be past');
-    while (this.#clock.nowMs() < floorMs && this.#isWaiting()) await sleep(WAIT_STEP_MS);
+    while (this.#clock.nowMs() < floorMs) {
+      if (this.#isReleased()) return;
+      await sleep(WAIT_STEP_MS);
+    }
     const [status, , value] = await this.#runRenewal('');
     if (status !== 'OK')
       throw new HalleyError('ID_BLOCK_LOST', 'the block was lost during the wait', { by: String(value) });
     this.#endMs = Number(value);
   }
 
-  #isWaiting(): boolean {
-    return this.#state === 'lost';
+  /** A method, since the state changes across awaits. */
+  #isReleased(): boolean {
+    return this.#state === 'released';
   }
 
   async #requireNearClock(): Promise<void> {
