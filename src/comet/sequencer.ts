@@ -51,6 +51,8 @@ export interface SequencerOptions {
   readonly firstEpoch: number;
   /** Body bytes up to which a push is accepted. */
   readonly maxBodyBytes: number;
+  /** A room was opened on this node and got its number. */
+  readonly onRoomOpened?: (room: string, roomNo: number) => void;
 }
 
 export class Sequencer {
@@ -88,6 +90,7 @@ export class Sequencer {
       room = new Room(name, roomNo, this.#lastEpoch);
       this.#rooms.set(name, room);
       this.#byNo.set(roomNo, room);
+      this.#options.onRoomOpened?.(name, roomNo);
     }
     room.mask |= 1 << thread;
     return [room.roomNo, room.epoch, room.offset];

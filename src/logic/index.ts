@@ -22,3 +22,4 @@ export {
   type StaticPage,
 } from './http/index.js';
 export { instanceReply, type NodeDescription, nodeNames, weightedReply } from './nodes-reply.js';
+export { LocalOnline } from './online-local.js';

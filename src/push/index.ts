@@ -28,6 +28,7 @@ export {
 export type { AuthAccepted, Authenticator, AuthRefused, AuthRequest, AuthVerdict } from './authenticator.port.js';
 export type { ClusterSessions, NodeDirectory, NodeMail, NodeRecord, RoomLinks } from './cluster.port.js';
 export type { ChannelSelector, CometPort, DisconnectAdvice, RoomCount } from './comet.port.js';
+export type { NodeOnline, OnlineCounts, OnlineSource } from './online.port.js';
 export { probePort } from './probe-port.js';
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type RoomPlace } from './push-command.js';
 export type { Pusher } from './pusher.port.js';

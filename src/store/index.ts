@@ -9,3 +9,4 @@ export {
   type MachineIdLoss,
   type MachineIdOptions,
 } from './redis/redis-machine-ids.js';
+export { RedisOnline, type RedisOnlineOptions } from './redis/redis-online.js';

@@ -11,7 +11,8 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
-import type { MaybePromise } from '../../push/index.js';
+import type { MaybePromise, OnlineCounts } from '../../push/index.js';
+import { LocalOnline } from '../online-local.js';
 import { AccessGuard } from './access-guard.js';
 import type { Exchange } from './exchange.js';
 import { HttpServer, type HttpTimeouts, type ServerHooks } from './http-server.js';
@@ -21,7 +22,9 @@ import { type ApiRequest, type ApiServices, type Route, RouteTable } from './rou
 import { ROUTES } from './routes.js';
 import { DEFAULT_CONNECT_SOURCES, type StaticPage, StaticPages } from './static-pages.js';
 
-export interface HttpApiDeps extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs'> {
+export interface HttpApiDeps extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs' | 'online'> {
+  /** Default: this node's comet is all there is. */
+  readonly online?: OnlineCounts;
   /** Most commands of one batch. Default 1000. */
   readonly batchMaxCount?: number;
   /** Most bytes of the body of one request, and of one message of a batch. Default 1 MiB. */
@@ -111,6 +114,7 @@ export class HttpApi {
     this.#deps = deps;
     this.#services = {
       ...deps,
+      online: deps.online ?? new LocalOnline(deps.comet, deps.node.serverId),
       batchMaxCount: deps.batchMaxCount ?? DEFAULT_BATCH_MAX_COUNT,
       messageMaxBytes: bodyMaxBytes,
       nowMs: deps.nowMs ?? Date.now,

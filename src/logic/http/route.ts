@@ -1,7 +1,7 @@
 /**
  * route: the form of one row of the route table, and how a request finds its row.
  */
-import type { CometPort, MaybePromise, Pusher, ReadinessProbe } from '../../push/index.js';
+import type { CometPort, MaybePromise, OnlineCounts, Pusher, ReadinessProbe } from '../../push/index.js';
 import type { NodeDescription } from '../nodes-reply.js';
 import type { Query } from './query.js';
 import { API_CODE, errorReply, NOT_FOUND_REPLY, type Reply } from './reply.js';
@@ -10,6 +10,8 @@ import { API_CODE, errorReply, NOT_FOUND_REPLY, type Reply } from './reply.js';
 export interface ApiServices {
   readonly pusher: Pusher;
   readonly comet: CometPort;
+  /** Who is online, in the whole cluster. */
+  readonly online: OnlineCounts;
   readonly node: NodeDescription;
   readonly probes: readonly ReadinessProbe[];
   /** Totals and per-thread values of the counters, as JSON values. */
