@@ -86,9 +86,11 @@ export class CometOnlineSource implements OnlineSource {
     return count + changedCount;
   }
 
-  setRemote(room: string, count: number): void {
+  setRemote(room: string, count: number): boolean {
     const roomNo = this.#parts.roomNo(room);
-    if (roomNo !== 0) this.#parts.roomCounts.setRemote(roomNo, count);
+    if (roomNo === 0) return false;
+    this.#parts.roomCounts.setRemote(roomNo, count);
+    return true;
   }
 
   onOpened(remoteCount: (room: string) => number): void {

@@ -65,7 +65,7 @@ export class RoomCounts {
 
   /**
    * Visit rooms whose members on this node have changed since they were visited last: at least `maxCount` of them, at most 31
-   * more, or all there are. Costs a look at every 32nd room number: 30 us for the million rooms of the default.
+   * more, or all there are. Costs a look at every word of 32 room numbers, and the changes.
    *
    * @returns how many were visited
    */

@@ -21,7 +21,10 @@ export interface OnlineCounts {
   roomCount(room: string): number;
   /** Of those, the ones on this node. */
   localRoomCount(room: string): number;
-  /** Every room of the cluster with members whose id begins with `prefix`, in no particular order. */
+  /**
+   * Every room of the cluster with members whose id begins with `prefix`, in no particular order. The iterator may be used over
+   * several turns of the loop: a room is then counted as it was in its turn.
+   */
   roomCounts(prefix: string): Iterable<RoomCount>;
   connectionCount(): number;
   /** Distinct addresses per node, added up: one that is on two nodes counts twice, as in goim. */
@@ -45,8 +48,8 @@ export interface OnlineSource {
    * @returns how many were visited, or `overflow`: more rooms came and went than could be kept in mind, so tell all again
    */
   takeChanges(maxCount: number, visit: (room: string, count: number) => void): number | 'overflow';
-  /** Members of a room on other nodes. Rooms this node does not have are ignored. */
-  setRemote(room: string, count: number): void;
+  /** Members of a room on other nodes. False: the room is not open on this node, and the number is ignored. */
+  setRemote(room: string, count: number): boolean;
   /** Asked for the members on other nodes whenever a room opens on this node. */
   onOpened(remoteCount: (room: string) => number): void;
 }

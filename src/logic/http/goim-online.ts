@@ -3,13 +3,14 @@
  * map that lags by up to 50 s and keeps emptied rooms (W4); here this node's part is right when the request that changed it has
  * been answered, and the other nodes' parts two seconds later.
  */
+import type { MaybePromise, RoomCount } from '../../push/index.js';
 import { Binder } from './binder.js';
 import { roomId } from './goim-push.js';
 import { dataReply, type Reply } from './reply.js';
 import type { ApiRequest, ApiServices } from './route.js';
 import { topRooms } from './top-rooms.js';
 
-export function onlineTop(services: ApiServices, request: ApiRequest): Reply {
+export function onlineTop(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
   const bind = new Binder(request.query);
   const type = bind.text('Type', 'type', 'required');
   const limit = bind.atLeastOne('Limit', 'limit');
@@ -18,8 +19,10 @@ export function onlineTop(services: ApiServices, request: ApiRequest): Reply {
   // goim matches every room whose id starts with the type, so `te` also finds `test://1`, and it reads the id as a URL, so
   // that `test://a/b` becomes `a`. Both are defects: here the type is what stands before "://", the id all that follows.
   const prefix = roomId(type, '');
-  const top = topRooms(services.online.roomCounts(prefix), prefix, limit);
-  return dataReply(top.map(({ room, count }) => ({ room_id: room.slice(prefix.length), count })));
+  return rowsReply(topRooms(services.online.roomCounts(prefix), limit), ({ room, count }) => ({
+    room_id: room.slice(prefix.length),
+    count,
+  }));
 }
 
 export function onlineRoom(services: ApiServices, request: ApiRequest): Reply {
@@ -37,16 +40,14 @@ export function onlineTotal(services: ApiServices): Reply {
 }
 
 /** The fullest rooms of all types, or of one, by whole ids. */
-export function clusterTop(services: ApiServices, request: ApiRequest): Reply {
+export function clusterTop(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
   const bind = new Binder(request.query);
   const limit = bind.atLeastOne('Limit', 'limit');
   const failure = bind.failure();
   if (failure !== undefined) return failure;
   const type = request.query.first('type') ?? '';
   const prefix = type === '' ? '' : roomId(type, '');
-  return dataReply(
-    topRooms(services.online.roomCounts(prefix), prefix, limit).map(({ room }) => roomRow(services, room)),
-  );
+  return rowsReply(topRooms(services.online.roomCounts(prefix), limit), ({ room }) => roomRow(services, room));
 }
 
 /** Rooms by whole id, in the order asked for. */
@@ -72,4 +73,8 @@ export function clusterTotal({ online }: ApiServices): Reply {
 
 function roomRow({ online }: ApiServices, room: string) {
   return { room, count: online.roomCount(room), local_count: online.localRoomCount(room) };
+}
+
+function rowsReply(rooms: MaybePromise<RoomCount[]>, rowOf: (room: RoomCount) => unknown): MaybePromise<Reply> {
+  return rooms instanceof Promise ? rooms.then((found) => dataReply(found.map(rowOf))) : dataReply(rooms.map(rowOf));
 }

@@ -7,9 +7,11 @@
  *   Per room and node a map entry of a reference and a small integer; the name is kept once.
  */
 
-interface RoomTotal {
+export interface RoomTotal {
   readonly room: string;
   total: number;
+  /** It was open on this node at the last change or opening; false: it certainly is not. Saves a look-up per room in lists. */
+  mayBeHere: boolean;
 }
 
 /** What one node has. Made by OnlineAggregate. */
@@ -23,10 +25,10 @@ export class NodePart {
 
 export class OnlineAggregate {
   readonly #rooms = new Map<string, RoomTotal>();
-  readonly #onChange: (room: string, remoteCount: number) => void;
+  readonly #onChange: (room: string, remoteCount: number) => boolean;
 
-  /** @param onChange called with the new total whenever one changes */
-  constructor(onChange: (room: string, remoteCount: number) => void) {
+  /** @param onChange called with the new total whenever one changes; true: the room is open on this node */
+  constructor(onChange: (room: string, remoteCount: number) => boolean) {
     this.#onChange = onChange;
   }
 
@@ -34,7 +36,15 @@ export class OnlineAggregate {
     return this.#rooms.get(room)?.total ?? 0;
   }
 
-  rooms(): Iterable<{ readonly room: string; readonly total: number }> {
+  /** The room opens on this node. Returns its total. */
+  opened(room: string): number {
+    const entry = this.#rooms.get(room);
+    if (entry === undefined) return 0;
+    entry.mayBeHere = true;
+    return entry.total;
+  }
+
+  rooms(): Iterable<Readonly<RoomTotal>> {
     return this.#rooms.values();
   }
 
@@ -43,7 +53,7 @@ export class OnlineAggregate {
     let entry = this.#rooms.get(room);
     if (entry === undefined) {
       if (count === 0) return;
-      entry = { room, total: 0 };
+      entry = { room, total: 0, mayBeHere: false };
       this.#rooms.set(room, entry);
     }
     part.unconfirmed?.delete(entry);
@@ -76,6 +86,6 @@ export class OnlineAggregate {
     if (difference === 0) return;
     entry.total += difference;
     if (entry.total === 0) this.#rooms.delete(entry.room);
-    this.#onChange(entry.room, entry.total);
+    entry.mayBeHere = this.#onChange(entry.room, entry.total);
   }
 }

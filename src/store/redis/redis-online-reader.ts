@@ -20,8 +20,10 @@ const PAGE_ROOMS = 1_000;
 const ENTRY_HEADER = 6;
 
 interface FollowedNode {
-  nodeEpoch: number;
+  readonly nodeEpoch: number;
   seq: number;
+  /** False: a load was begun and Redis did not answer to its end. */
+  isLoaded: boolean;
   readonly part: NodePart;
 }
 
@@ -53,7 +55,7 @@ export class RedisOnlineReader {
   /** A node incarnation is gone: nobody is online there any more. */
   forget(serverId: string, nodeEpoch: number): void {
     const node = this.#nodes.get(serverId);
-    if (node === undefined || node.nodeEpoch > nodeEpoch) return;
+    if (node?.nodeEpoch !== nodeEpoch) return;
     this.#nodes.delete(serverId);
     this.#aggregate.clear(node.part);
   }
@@ -69,11 +71,12 @@ export class RedisOnlineReader {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  /** @param liveEpoch incarnation that the directory knows; the node may be a later one already */
+  /** @param liveEpoch incarnation that the directory knows: only what that one tells counts */
   async #catchUp(serverId: string, liveEpoch: number): Promise<void> {
     const known = this.#nodes.get(serverId);
-    if (known !== undefined && known.nodeEpoch < liveEpoch) this.forget(serverId, known.nodeEpoch);
-    let node = this.#nodes.get(serverId) ?? (await this.#load(serverId, liveEpoch, undefined));
+    if (known !== undefined && known.nodeEpoch !== liveEpoch) this.forget(serverId, known.nodeEpoch);
+    let node = this.#nodes.get(serverId);
+    if (node?.isLoaded !== true) node = await this.#load(serverId, liveEpoch, node);
     while (node !== undefined) {
       const entries = await this.#readEntries(serverId, node);
       // A loss was told meanwhile.
@@ -90,15 +93,14 @@ export class RedisOnlineReader {
     return reply?.[0]?.[1] ?? [];
   }
 
-  /** False: batches before this one were missed. */
+  /** False: batches before this one were missed, or it is another incarnation's. */
   #apply(node: FollowedNode, [id, fields]: Entry): boolean {
     const dash = id.indexOf('-');
     const nodeEpoch = Number(id.slice(0, dash));
     const seq = Number(id.slice(dash + 1));
     const flags = fields[1] ?? '';
     const isAnew = flags.includes('r');
-    if (!isAnew && (nodeEpoch !== node.nodeEpoch || seq !== node.seq + 1)) return false;
-    node.nodeEpoch = nodeEpoch;
+    if (nodeEpoch !== node.nodeEpoch || (seq !== node.seq + 1 && !isAnew)) return false;
     node.seq = seq;
     node.part.connCount = Number(fields[3]);
     node.part.ipCount = Number(fields[5]);
@@ -123,10 +125,15 @@ export class RedisOnlineReader {
     const { keys, commands } = this.#link;
     const [epoch, seq, conn, ip] = await commands.hmget(keys.online(serverId), 'epoch', 'seq', 'conn', 'ip');
     if (former !== undefined && this.#nodes.get(serverId) !== former) return undefined;
-    // Nothing is told by this incarnation; an earlier one's counts are void.
-    if (epoch == null || seq == null || Number(epoch) < liveEpoch) return undefined;
+    // This incarnation has told nothing yet, or Redis has lost it: its next batches will begin anew.
+    if (epoch == null || seq == null || Number(epoch) !== liveEpoch) return undefined;
     this.#loadCount += 1;
-    const node: FollowedNode = { nodeEpoch: Number(epoch), seq: Number(seq), part: former?.part ?? new NodePart() };
+    const node: FollowedNode = {
+      nodeEpoch: Number(epoch),
+      seq: Number(seq),
+      isLoaded: false,
+      part: former?.part ?? new NodePart(),
+    };
     node.part.connCount = Number(conn);
     node.part.ipCount = Number(ip);
     this.#nodes.set(serverId, node);
@@ -142,6 +149,7 @@ export class RedisOnlineReader {
       }
     } while (cursor !== '0');
     this.#aggregate.confirmed(node.part);
+    node.isLoaded = true;
     return node;
   }
 }

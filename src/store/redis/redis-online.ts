@@ -52,7 +52,7 @@ export class RedisOnline implements OnlineCounts {
     this.#writer = new RedisOnlineWriter({ link, directory, source, maxRoomsPerPublish });
     this.#reader = new RedisOnlineReader(link, directory, this.#aggregate);
     this.#stopLossListener = directory.onLost((serverId, nodeEpoch) => this.#reader.forget(serverId, nodeEpoch));
-    source.onOpened((room) => this.#aggregate.total(room));
+    source.onOpened((room) => this.#aggregate.opened(room));
   }
 
   /** Begin the rounds; resolves after the first, whether or not Redis answered. The timer holds no process open. */
@@ -95,8 +95,8 @@ export class RedisOnline implements OnlineCounts {
 
   *roomCounts(prefix: string): Generator<RoomCount> {
     const { source } = this.#options;
-    for (const { room, total } of this.#aggregate.rooms()) {
-      if (room.startsWith(prefix)) yield { room, count: total + source.roomCount(room) };
+    for (const { room, total, mayBeHere } of this.#aggregate.rooms()) {
+      if (room.startsWith(prefix)) yield { room, count: mayBeHere ? total + source.roomCount(room) : total };
     }
     for (const one of source.roomCounts()) {
       if (one.room.startsWith(prefix) && this.#aggregate.total(one.room) === 0) yield one;
