@@ -226,12 +226,12 @@ export class CometControl implements CometPort {
 
   roomCount(room: string): number {
     const roomNo = this.#parts.sequencer.roomNo(room);
-    return roomNo === 0 ? 0 : this.#parts.roomCounts.total(roomNo);
+    return roomNo === 0 ? 0 : this.#parts.roomCounts.localTotal(roomNo);
   }
 
   *roomCounts(): Generator<RoomCount> {
     for (const { room, roomNo } of this.#parts.sequencer.rooms()) {
-      const count = this.#parts.roomCounts.total(roomNo);
+      const count = this.#parts.roomCounts.localTotal(roomNo);
       if (count > 0) yield { room, count };
     }
   }

@@ -74,6 +74,11 @@ const RULES: readonly Rule[] = [
     sentence: (config) => `node.backoff_base_s must be at most node.backoff_max_s, ${config.node.backoff_max_s}`,
   },
   {
+    paths: ['id.max_skew_ms', 'id.lease_ms'],
+    isBroken: (config) => config.id.max_skew_ms * 3 >= config.id.lease_ms,
+    sentence: (config) => `id.max_skew_ms must be less than a third of id.lease_ms, ${config.id.lease_ms}`,
+  },
+  {
     paths: ['ring.max_record_bytes', 'ring.control_bytes'],
     isBroken: (config) => config.ring.max_record_bytes > config.ring.control_bytes / 4,
     sentence: (config) =>

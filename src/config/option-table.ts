@@ -129,8 +129,18 @@ export const GROUP_OPTIONS = {
       [0, MAX_ID_EPOCH_MS],
       'Unix time that ids count from; never change it on old data.',
     ),
-    machine_block: int(0, [0, 63], 'Block of 16 machine ids of this node; two nodes must differ.'),
+    machine_block: int(0, [0, 63], 'Block of 16 machine ids of a node without Redis; with Redis blocks are leased.'),
     mark_ahead_ms: int(3000, [100, 600_000], 'How far the high-water mark on disk runs ahead of the newest id.'),
+    lease_ms: int(
+      10_000,
+      [1000, 600_000],
+      'Lease of the machine ids in Redis, the same on all nodes; without Redis ids stop after it.',
+    ),
+    max_skew_ms: int(
+      300,
+      [10, 60_000],
+      'Most that the clocks of a node and of Redis may differ by; less than a third of lease_ms.',
+    ),
   },
   node: {
     region: text('', [0, 64], 'Region of this node, preferred for clients of the same region.'),

@@ -44,6 +44,7 @@ export {
   type NodeLookupParts,
 } from './node-lookup.js';
 export { instanceReply, type NodeDescription, nodeNames, weightedReply } from './nodes-reply.js';
+export { LocalOnline } from './online-local.js';
 export { Regions } from './regions.js';
 export { parseRegionFile, parseRegionList, parseRegionPlaces } from './regions-rules.js';
 export * from './upstream/index.js';

@@ -49,6 +49,7 @@ export {
   type RoomNodes,
   type ShardLease,
 } from './durable-queue.port.js';
+export type { NodeOnline, OnlineCounts, OnlineSource } from './online.port.js';
 export { probePort } from './probe-port.js';
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type RoomPlace } from './push-command.js';
 export type { Pusher } from './pusher.port.js';

@@ -11,7 +11,13 @@ export { RedisInbox } from './redis/redis-inbox.js';
 export { RedisKeys } from './redis/redis-keys.js';
 export { type RedisClient, RedisLink, type RedisLinkOptions, type RedisScript } from './redis/redis-link.js';
 export { parseRedisUrl } from './redis/redis-link-url.js';
+export {
+  LeasedMachineIds,
+  type MachineIdLoss,
+  type MachineIdOptions,
+} from './redis/redis-machine-ids.js';
 export { type NodeReport, RedisNodes, type RedisNodesOptions } from './redis/redis-nodes.js';
+export { RedisOnline, type RedisOnlineOptions } from './redis/redis-online.js';
 export { RedisQueue, type RedisQueueGauges, type RedisQueueOptions } from './redis/redis-queue.js';
 export { RedisQueueShards, type RedisQueueShardsOptions } from './redis/redis-queue-shards.js';
 export { RedisRoomNodes } from './redis/redis-room-nodes.js';

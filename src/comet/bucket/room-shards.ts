@@ -52,7 +52,7 @@ export class RoomShards {
     return this.#byRoom.get(room);
   }
 
-  /** Members of the room on the whole node. */
+  /** Members of the room in the whole cluster. */
   onlineCount(shard: RoomShard): number {
     return shard.active ? this.#counts.total(shard.roomNo) : 0;
   }

@@ -11,10 +11,11 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
-import type { MaybePromise } from '../../push/index.js';
+import type { MaybePromise, OnlineCounts } from '../../push/index.js';
 import { DrainSwitch } from '../drain-switch.js';
 import { createNodeLookup, type NodeLookup } from '../node-lookup.js';
 import { descriptionRecord } from '../nodes-reply.js';
+import { LocalOnline } from '../online-local.js';
 import { AccessGuard } from './access-guard.js';
 import { MESSAGE_ID_HEADER } from './durable-push.js';
 import type { Exchange } from './exchange.js';
@@ -25,9 +26,12 @@ import { type ApiRequest, type ApiServices, type Route, RouteTable } from './rou
 import { ROUTES } from './routes.js';
 import { DEFAULT_CONNECT_SOURCES, type StaticPage, StaticPages } from './static-pages.js';
 
-export interface HttpApiDeps extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs' | 'lookup'> {
+export interface HttpApiDeps
+  extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs' | 'lookup' | 'online'> {
   /** The balancer and what belongs to it. Default: this node alone, without regions. */
   readonly lookup?: NodeLookup;
+  /** Default: this node's comet is all there is. */
+  readonly online?: OnlineCounts | undefined;
   /** Most commands of one batch. Default 1000. */
   readonly batchMaxCount?: number;
   /** Most bytes of the body of one request, and of one message of a batch. Default 1 MiB. */
@@ -132,6 +136,7 @@ export class HttpApi {
       ...deps,
       lookup,
       probes: [...deps.probes, lookup.drain],
+      online: deps.online ?? new LocalOnline(deps.comet, deps.node.serverId),
       batchMaxCount: deps.batchMaxCount ?? DEFAULT_BATCH_MAX_COUNT,
       messageMaxBytes: bodyMaxBytes,
       nowMs: deps.nowMs ?? Date.now,

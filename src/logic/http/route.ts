@@ -1,8 +1,14 @@
 /**
  * route: the form of one row of the route table, and how a request finds its row.
  */
-
-import type { CometPort, DurableQueue, MaybePromise, PushDoor, ReadinessProbe } from '../../push/index.js';
+import type {
+  CometPort,
+  DurableQueue,
+  MaybePromise,
+  OnlineCounts,
+  PushDoor,
+  ReadinessProbe,
+} from '../../push/index.js';
 import type { RequestPeer } from '../client-address.js';
 import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
@@ -16,6 +22,8 @@ export interface ApiServices {
   /** The queue of the cluster; absent where the node is alone. */
   readonly durable?: DurableQueue | undefined;
   readonly comet: CometPort;
+  /** Who is online, in the whole cluster. */
+  readonly online: OnlineCounts;
   readonly node: NodeDescription;
   readonly probes: readonly ReadinessProbe[];
   readonly lookup: NodeLookup;

@@ -6,7 +6,7 @@
  */
 import { pushBatch } from './batch-route.js';
 import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
-import { onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
+import { clusterRooms, clusterTop, clusterTotal, onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
 import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
 import { drainNode, halleyNodes, health, httpdns, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
 import { type Method, type Route, renderRoutes } from './route.js';
@@ -108,6 +108,27 @@ export const ROUTES: readonly Route[] = [
     'JSON `{keys?, mids?, rooms}`',
     'takes channels out of rooms: `{count}`',
     leaveRooms,
+  ),
+  route(
+    'GET',
+    '/halley/online/top',
+    'query `limit`, `type`',
+    'the fullest rooms, of all types or one: `[{room, count, local_count}]`',
+    clusterTop,
+  ),
+  route(
+    'GET',
+    '/halley/online/room',
+    'query `rooms` repeated, whole ids',
+    'members in the cluster and on this node: `[{room, count, local_count}]`',
+    clusterRooms,
+  ),
+  route(
+    'GET',
+    '/halley/online/total',
+    '',
+    'totals, and each node: `{conn_count, ip_count, nodes: [{server_id, local, conn_count, ip_count, room_count}]}`',
+    clusterTotal,
   ),
   route('GET', '/halley/stats', '', 'counters, totals and per thread', stats),
   route('GET', '/health', '', '200 as long as the event loop turns', health, 'open'),

@@ -62,9 +62,14 @@ export class RedisKeys {
     return `${this.prefix}:nodes`;
   }
 
-  /** String: the lease of a block of machine ids. */
-  machineBlock(block: number): string {
-    return `${this.prefix}:mach:${block}`;
+  /** Hash: block of machine ids -> its lease. One key, because a lease is chosen from all of them in one script. */
+  machineBlocks(): string {
+    return `${this.prefix}:mach`;
+  }
+
+  /** What a node tells of who is online on it: counter of its batches, `rooms` (room -> members), `log` (stream of changes). */
+  online(serverId: string, part: '' | ':rooms' | ':log' = ''): string {
+    return `${this.prefix}:on:${tag(serverId)}${part}`;
   }
 
   /** What belongs to one room: `seq` (epoch and offset), `log` (history stream), `nodes` (server id -> members). */

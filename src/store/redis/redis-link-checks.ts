@@ -93,11 +93,14 @@ export function permissionProbes(keys: RedisKeys, isCluster: boolean): readonly 
     ['zadd', keys.nodes(), '0', 'm'],
     ['zrem', keys.nodes(), 'm'],
     ['zrangebyscore', keys.nodes(), '0', '1'],
-    ...[single, keys.machineBlock(0)].flatMap((key) => [
-      ['get', key],
-      ['set', key, 'v'],
+    ['get', single],
+    ['set', single, 'v'],
+    ...[keys.machineBlocks(), keys.online('probe')].flatMap((key) => [
+      ['hset', key, 'f', 'v'],
+      ['hgetall', key],
     ]),
-    ...[queue, inbox, room, keys.events()].flatMap((key) => [
+    ['hscan', keys.online('probe', ':rooms'), '0'],
+    ...[queue, inbox, room, keys.events(), keys.online('probe', ':log')].flatMap((key) => [
       ['xadd', key, '*', 'f', 'v'],
       ['xread', 'streams', key, '0'],
       ['xrange', key, '-', '+'],
