@@ -19,6 +19,7 @@ import {
   type PushOutcome,
   type PushTarget,
   type RoomCount,
+  type RoomPlace,
   type Session,
 } from '../push/index.js';
 import type { MemorySessions } from '../store/index.js';
@@ -26,6 +27,7 @@ import { type Logger, METRIC, type ThreadCounters } from '../telemetry/index.js'
 import { RAW_KIND } from './push-record.layout.js';
 import { RecordLink } from './record-link.js';
 import type { RoomCounts } from './room-counts.js';
+import { RoomRecovery, type RoomRecoveryOptions } from './room-recovery.js';
 import type { DirectTargets, Sequencer } from './sequencer.js';
 import {
   type BucketMessage,
@@ -53,6 +55,8 @@ export interface CometControlParts {
   readonly counters: ThreadCounters;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Answers op 23 of the channels; undefined: no room has history. */
+  readonly recovery?: RoomRecoveryOptions;
 }
 
 /** A call that waits for the answers of several buckets. */
@@ -68,6 +72,7 @@ export class CometControl implements CometPort {
   readonly #parts: CometControlParts;
   readonly #link: RecordLink;
   readonly #requests = new Map<number, PendingRequest>();
+  readonly #recovery: RoomRecovery | undefined;
   readonly #channelCountByIp = new Map<string, number>();
   #request = 0;
   /** Threads that are up. */
@@ -79,6 +84,14 @@ export class CometControl implements CometPort {
     this.#options = options;
     this.#parts = parts;
     this.#link = new RecordLink(parts.runtime.writer, () => parts.runtime.signalSoon());
+    if (parts.recovery !== undefined) {
+      this.#recovery = new RoomRecovery(parts.recovery, {
+        clock: parts.clock,
+        counters: parts.counters,
+        canSend: () => this.#link.backlogCount === 0,
+        send: (thread, message) => this.#link.send(1 << thread, message),
+      });
+    }
     parts.runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, lengthBytes, fromThread) =>
       this.#onMessage(this.#link.decode(bytes, offset, lengthBytes) as BucketMessage, fromThread),
     );
@@ -110,16 +123,27 @@ export class CometControl implements CometPort {
   /** The thread has no members of any room, and will not answer what it was asked. */
   #forgetThread(thread: number): void {
     this.#parts.sequencer.vacateAll(thread);
+    this.#recovery?.forgetThread(thread);
     for (const [request, pending] of this.#requests) this.#answer(request, pending, thread, 0);
   }
 
   close(): void {
+    this.#recovery?.close();
     this.#link.close();
     for (const pending of this.#requests.values()) {
       clearTimeout(pending.timer);
       pending.resolve(pending.count);
     }
     this.#requests.clear();
+  }
+
+  /** For RoomSequence: see Sequencer.placeRoom(). */
+  placeRoom(room: string, place: RoomPlace, tellsGap: boolean): PushOutcome {
+    if (this.#link.backlogCount > 0) return PUSH_OUTCOME.FULL;
+    const outcome = this.#parts.sequencer.placeRoom(room, place, tellsGap);
+    if (outcome !== OUTCOME.OK) return PUSH_OUTCOME.FULL;
+    this.#parts.runtime.signalSoon();
+    return PUSH_OUTCOME.OK;
   }
 
   // CometPort.
@@ -183,12 +207,12 @@ export class CometControl implements CometPort {
 
   // Pushes.
 
-  #deliver({ target, op, body }: PushCommand): Outcome {
+  #deliver({ target, op, body, messageId, place }: PushCommand): Outcome {
     const { sequencer, sessions } = this.#parts;
     switch (target.kind) {
       case 'rooms': {
         const [room] = target.rooms;
-        return room === undefined ? OUTCOME.OK : sequencer.pushRoom(room, op, body);
+        return room === undefined ? OUTCOME.OK : sequencer.pushRoom(room, op, body, messageId, place);
       }
       case 'keys':
         return sequencer.pushDirect(
@@ -196,20 +220,26 @@ export class CometControl implements CometPort {
           op,
           body,
           target.ignoresWatchSet === true,
+          messageId,
         );
       case 'mids':
-        return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body);
+        return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body, false, messageId);
       case 'all':
-        return this.#deliverAll(target, op, body);
+        return this.#deliverAll(target, op, body, messageId);
     }
   }
 
-  #deliverAll(target: PushTarget & { kind: 'all' }, op: number, body: Uint8Array): Outcome {
+  #deliverAll(
+    target: PushTarget & { kind: 'all' },
+    op: number,
+    body: Uint8Array,
+    messageId: Uint8Array | undefined,
+  ): Outcome {
     const bucketCount = bitCount(this.#readyMask);
     if (bucketCount === 0) return OUTCOME.OK;
     // goim divided by its number of comets, and by zero without one (W12).
     const speed = target.speedPerSec <= 0 ? 0 : Math.max(1, Math.round(target.speedPerSec / bucketCount));
-    return this.#parts.sequencer.pushAll(this.#readyMask, speed, op, body);
+    return this.#parts.sequencer.pushAll(this.#readyMask, speed, op, body, messageId);
   }
 
   // Messages from buckets.
@@ -236,6 +266,9 @@ export class CometControl implements CometPort {
         if (pending !== undefined) this.#answer(message[1], pending, thread, message[2]);
         return;
       }
+      case MESSAGE.RECOVER:
+        this.#recovery?.request(thread, message);
+        return;
       case MESSAGE.RESET:
         this.#forgetThread(thread);
         return;

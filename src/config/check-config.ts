@@ -3,6 +3,7 @@
  */
 import { isIPv4 } from 'node:net';
 import { type ConfigProblem, DEFAULT_ORIGIN, type Origin } from './config-problem.js';
+import { historyRulesProblem } from './history-rules.js';
 import { findOption, type OptionRow, optionValue } from './option-rows.js';
 import type { Config, OptionPath } from './option-table.js';
 import { showValue } from './option-value.js';
@@ -10,6 +11,8 @@ import { showValue } from './option-value.js';
 const MIN_JWT_SECRET_BYTES = 32;
 /** Room in a record beside the body: header, room id of the usual length, packet header. */
 const PUSH_OVERHEAD_BYTES = 1024;
+/** Room in a record beside a recovery's bytes: room id (4096 at most) twice, batch header, the message around it. */
+const RECOVER_OVERHEAD_BYTES = 16_384;
 
 interface Rule {
   /** Options the rule reads; the first is the one it blames. */
@@ -80,6 +83,17 @@ const RULES: readonly Rule[] = [
     isBroken: (config) => config.limits.push_body_bytes + PUSH_OVERHEAD_BYTES > config.ring.max_record_bytes,
     sentence: (config) =>
       `limits.push_body_bytes must be at most ring.max_record_bytes less ${PUSH_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - PUSH_OVERHEAD_BYTES}`,
+  },
+  {
+    paths: ['history.rooms'],
+    isBroken: (config) => historyRulesProblem(config.history.rooms) !== undefined,
+    sentence: (config) => historyRulesProblem(config.history.rooms) ?? '',
+  },
+  {
+    paths: ['history.recover_max_bytes', 'ring.max_record_bytes'],
+    isBroken: (config) => config.history.recover_max_bytes + RECOVER_OVERHEAD_BYTES > config.ring.max_record_bytes,
+    sentence: (config) =>
+      `history.recover_max_bytes must be at most ring.max_record_bytes less ${RECOVER_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - RECOVER_OVERHEAD_BYTES}`,
   },
 ];
 

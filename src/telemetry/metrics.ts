@@ -60,6 +60,9 @@ export const METRICS = [
     'Share of its time a thread spends on fan-out, in millionths; of a node the busiest thread.',
   ),
   peakGauge('merge_window_us', 'Window that pacing has set; of a node the longest.'),
+  counter('recovered', 'Recoveries (op 23) that brought back everything that was missed.'),
+  counter('recover_refused', 'Recoveries that were refused: too old, too much, another epoch, or no time for it.'),
+  counter('recover_bytes', 'Bytes of recovered messages sent to buckets.'),
   counter('bucket_restarts', 'Buckets started again after a crash.'),
 ] as const satisfies readonly MetricRow[];
 

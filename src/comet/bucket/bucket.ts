@@ -35,6 +35,7 @@ import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
 import { PacketHandler } from './packet-handler.js';
 import { PushRecords } from './push-records.js';
+import { Recoveries } from './recoveries.js';
 import { RoomShards } from './room-shards.js';
 import { codecOf, groupsOf, Subscriptions } from './subscriptions.js';
 import { WatchSets } from './watch-sets.js';
@@ -82,6 +83,7 @@ export class Bucket implements ChannelOwner {
   readonly #broadcasts: PacedBroadcasts;
   readonly #records: PushRecords;
   readonly #requests: ControlRequests;
+  readonly #recoveries: Recoveries | undefined;
   readonly #app: AppHost;
   readonly #listener: WsListener;
   #tickTimer: NodeJS.Timeout | undefined;
@@ -154,6 +156,14 @@ export class Bucket implements ChannelOwner {
       isDraining: () => this.#isDraining,
     });
     const close = (channel: Channel, row: CloseCodeRow, detail: string) => this.#close(channel, row, detail);
+    this.#recoveries = options.hasHistory
+      ? new Recoveries({
+          writer: this.#writer,
+          shards: this.#shards,
+          send: (message) => this.#link.send(CONTROL_MASK, message),
+          guard: (channel, fn) => this.#guard(channel, fn),
+        })
+      : undefined;
     this.#packets = new PacketHandler(
       {
         bodyBytes: options.bodyBytes,
@@ -185,6 +195,7 @@ export class Bucket implements ChannelOwner {
         shards: this.#shards,
         watchSets: this.#watchSets,
         subscriptions: this.#subscriptions,
+        recoveries: this.#recoveries,
       },
       options.heartbeatMisses,
     );
@@ -226,6 +237,7 @@ export class Bucket implements ChannelOwner {
       slots: this.#slots,
       outbox: this.#outbox,
       broadcasts: this.#broadcasts,
+      tellRoomGap: (shard) => this.#subscriptions.tellRoomGap(this.#slots.all(), shard),
     });
     this.#requests = new ControlRequests({
       link: this.#link,
@@ -264,6 +276,7 @@ export class Bucket implements ChannelOwner {
       this.#drained(() => this.#onControl(this.#link.decode(bytes, offset, length) as ControlMessage)),
     );
     runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#records.onRoomPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.ROOM_PLACE, (bytes, offset) => this.#records.onRoomPlace(bytes, offset));
     runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#records.onDirectPush(bytes, offset, length));
     runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#records.onAllPush(bytes, offset));
     runtime.onTurnEnd(() => this.#turnEnd());
@@ -507,6 +520,7 @@ export class Bucket implements ChannelOwner {
     this.#handshake.reset();
     this.#shards.reset();
     this.#requests.reset();
+    this.#recoveries?.reset();
     this.#link.send(CONTROL_MASK, [MESSAGE.RESET]);
   }
 
@@ -531,6 +545,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.PUBLISHED:
         this.#requests.onPublished(message);
+        return;
+      case MESSAGE.RECOVERED:
+        this.#recoveries?.onRecovered(message);
     }
   }
 
