@@ -281,6 +281,9 @@ export class RoomSequence implements RoomLinks {
       // It lost what was delivered, and would give its offsets to other messages: this life of the room must end.
       feed.mustRenew = true;
       feed.mustAskAgain = true;
+    } else if (range.place.epoch === epoch && feed.nextOffset > nextOffset) {
+      // The bus brought meanwhile what was missing, so the answer is about what is past.
+      feed.mustAskAgain = true;
     } else {
       // Too old, or a new life. From the oldest that is kept everything follows; the Gap says what is lost in front of it.
       const isProgress = range.place.epoch !== epoch || range.firstOffset > nextOffset;

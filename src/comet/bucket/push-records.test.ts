@@ -16,7 +16,15 @@ beforeEach(() => {
   outbox = new DirectOutbox((channel, bytes) => void bucket.writer.raw(channel, bytes), 65_536);
   broadcasts = new PacedBroadcasts(bucket.slots, outbox);
   const { shards, watchSets, slots } = bucket;
-  records = new PushRecords({ thread: TEST_THREAD, shards, watchSets, slots, outbox, broadcasts });
+  records = new PushRecords({
+    thread: TEST_THREAD,
+    shards,
+    watchSets,
+    slots,
+    outbox,
+    broadcasts,
+    tellRoomGap: (shard) => bucket.subscriptions.tellRoomGap(slots.all(), shard),
+  });
 });
 afterEach(() => {
   broadcasts.close();
@@ -27,6 +35,7 @@ afterEach(() => {
 function turn(): void {
   const handlers = {
     [RAW_KIND.ROOM_PUSH]: (bytes: Uint8Array, offset: number) => records.onRoomPush(bytes, offset),
+    [RAW_KIND.ROOM_PLACE]: (bytes: Uint8Array, offset: number) => records.onRoomPlace(bytes, offset),
     [RAW_KIND.ALL_PUSH]: (bytes: Uint8Array, offset: number) => records.onAllPush(bytes, offset),
     [RAW_KIND.DIRECT_PUSH]: (bytes: Uint8Array, offset: number, length: number) =>
       records.onDirectPush(bytes, offset, length),
