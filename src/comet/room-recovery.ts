@@ -272,7 +272,8 @@ function encodeRecovered(
   for (let offset = fromOffset; offset <= log.offset; offset++) {
     const kept = log.entryAt(offset);
     const fetched = kept === undefined ? older[offset - fromOffset] : undefined;
-    const entry = kept ?? (fetched === undefined ? undefined : historyEntry(fetched.op, fetched.body, fetched.messageId));
+    const entry =
+      kept ?? (fetched === undefined ? undefined : historyEntry(fetched.op, fetched.body, fetched.messageId));
     if (entry === undefined) return undefined;
     entries.push(entry);
     packetBytes += entry.length;

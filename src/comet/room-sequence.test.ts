@@ -65,22 +65,27 @@ class Rig {
       },
       {
         rooms: {
-          link: () => (this.subscribed ? undefined : Promise.resolve().then(() => void (this.subscribed = true))),
-          unlink: () => void (this.unlinkedCount += 1),
+          link: () => (this.subscribed ? undefined : this.#subscribe()),
+          unlink: () => {
+            this.unlinkedCount += 1;
+          },
         },
         history: this.history,
         memory: this.memory,
         comet: {
           deliver: ({ op, body, messageId, place }) =>
-            this.isFull
-              ? PUSH_OUTCOME.FULL
-              : outcomeOf(this.sequencer.pushRoom(ROOM, op, body, messageId, place)),
+            this.isFull ? PUSH_OUTCOME.FULL : outcomeOf(this.sequencer.pushRoom(ROOM, op, body, messageId, place)),
           placeRoom: (room, place, tellsGap) =>
             this.isFull ? PUSH_OUTCOME.FULL : outcomeOf(this.sequencer.placeRoom(room, place, tellsGap)),
         },
         onError: (error) => this.errors.push(error),
       },
     );
+  }
+
+  async #subscribe(): Promise<void> {
+    await tick();
+    this.subscribed = true;
   }
 
   publish(): void {
@@ -139,7 +144,9 @@ class Rig {
         this.#last = offset;
         continue;
       }
-      const text = Buffer.from(bytes.subarray(INNER_OFFSET + 16, INNER_OFFSET + view.getInt32(INNER_OFFSET))).toString();
+      const text = Buffer.from(
+        bytes.subarray(INNER_OFFSET + 16, INNER_OFFSET + view.getInt32(INNER_OFFSET)),
+      ).toString();
       this.seen.push(`${this.#epoch} ${offset} ${text}`);
       expect(offset).toBe(this.#last + 1);
       expect([...(this.published.get(`${this.#epoch} ${offset}`) ?? [])]).toContain(text);
@@ -190,8 +197,9 @@ describe('RoomSequence', () => {
     for (let i = 0; i < 3; i++) rig.publish();
     rig.bus.length = 0;
     const linking = rig.sequence.link(ROOM);
-    await tick();
-    expect(rig.history.waitingCount).toBe(1);
+    expect(rig.history.waitingCount).toBe(0);
+    await eventually(() => rig.history.waitingCount === 1);
+    expect(rig.subscribed).toBe(true);
     rig.history.compute();
     // Between the reading of the position and its arrival: the bus is faster.
     rig.publish();

@@ -208,7 +208,8 @@ export class RoomSequence implements RoomLinks {
       return false;
     }
     // What this node's own limit refuses its members do not get: the next one comes with a Gap in front (see Sequencer).
-    if (outcome !== PUSH_OUTCOME.OK) this.#links.onError(new Error(`the comet refused a message: ${outcome}`), feed.room);
+    if (outcome !== PUSH_OUTCOME.OK)
+      this.#links.onError(new Error(`the comet refused a message: ${outcome}`), feed.room);
     return true;
   }
 

@@ -294,13 +294,7 @@ export class Sequencer {
   }
 
   /** To every channel of the threads in the mask whose watch set holds `op`. */
-  pushAll(
-    mask: number,
-    speedPerSecPerBucket: number,
-    op: number,
-    body: Uint8Array,
-    messageId?: Uint8Array,
-  ): Outcome {
+  pushAll(mask: number, speedPerSecPerBucket: number, op: number, body: Uint8Array, messageId?: Uint8Array): Outcome {
     if (body.length > this.#options.maxBodyBytes) return OUTCOME.TOO_LARGE;
     // A paced one reaches its channels one by one, as direct pushes: it has no place in the sequence.
     const offset = speedPerSecPerBucket > 0 ? 0 : this.#allOffset + 1;

@@ -24,7 +24,8 @@ const SCHEME = '://';
 /** A rule, or the sentence that says what is wrong with it. */
 function parseRule(text: string): HistoryRule | string {
   const match = /^([^:]+):(\d{1,9}):(\d{1,9})$/.exec(text);
-  if (match === null) return `a rule of history.rooms must be type:maxMessages:maxAgeS, as in live:200:300: rule=${text}`;
+  if (match === null)
+    return `a rule of history.rooms must be type:maxMessages:maxAgeS, as in live:200:300: rule=${text}`;
   const [, type = '', maxMessagesText, maxAgeText] = match;
   const maxMessages = Number(maxMessagesText);
   const maxAgeS = Number(maxAgeText);

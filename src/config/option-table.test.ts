@@ -179,7 +179,9 @@ describe('what follows from the table', () => {
   });
 
   it('is an effective file that loads as the same configuration', () => {
-    const env = Object.fromEntries(OPTION_ROWS.filter((row) => row.kind === 'list').map((row) => [row.env, 'a"b,c']));
+    const env = Object.fromEntries(
+      OPTION_ROWS.filter((row) => row.kind === 'list').map((row) => [row.env, 'a"b:1:1,c:1:1']),
+    );
     const loaded = loadConfig({ argvFlags: { host: 'localhost', 'ws-port': '0' }, env, readFile: noFile });
     const again = loadConfig({ argvFlags: { config: 'e.toml' }, env: {}, readFile: () => effectiveToml(loaded) });
     expect(again.config).toEqual(loaded.config);
@@ -212,7 +214,7 @@ function otherValue(path: string): [written: string, value: unknown] {
       return [value, value];
     }
     case 'list':
-      return ['a:1, b:2', ['a:1', 'b:2']];
+      return ['a:1:1, b:2:2', ['a:1:1', 'b:2:2']];
   }
 }
 

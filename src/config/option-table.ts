@@ -149,7 +149,10 @@ export const GROUP_OPTIONS = {
     rewrite_per_s: int(20_000, [100, 10_000_000], 'Sessions per second written again when Redis comes back empty.'),
   },
   history: {
-    rooms: list(64, 'Room types that keep their last messages, as type:maxMessages:maxAgeS; * stands for all other types.'),
+    rooms: list(
+      64,
+      'Room types that keep their last messages, as type:maxMessages:maxAgeS; * stands for all other types.',
+    ),
     memory_bytes: int(64 * MIB, [64 * KIB, 64 * GIB], 'Memory of one node for kept messages; silent rooms go first.'),
     recover_max_messages: int(1000, [1, 10_000], 'Most messages that one recovery (op 23) may bring back.'),
     recover_max_bytes: int(256 * KIB, [KIB, 8 * MIB], 'Most bytes that one recovery may bring back.'),

@@ -103,8 +103,5 @@ export class Recoveries {
 /** The client left the room meanwhile, or the node cannot now, or never. */
 function refusal(channel: Channel, isMember: boolean, status: number): Uint8Array {
   if (!isMember) return encodeRecoverRefused(codecOf(channel), CLIENT_ERROR.NOT_MEMBER);
-  return encodeRecoverRefused(
-    codecOf(channel),
-    status === RECOVER_STATUS.LATER ? CLIENT_ERROR.OVERLOADED : undefined,
-  );
+  return encodeRecoverRefused(codecOf(channel), status === RECOVER_STATUS.LATER ? CLIENT_ERROR.OVERLOADED : undefined);
 }

@@ -65,7 +65,9 @@ describe('RedisHistory', () => {
     const places = await Promise.all(
       Array.from({ length: 200 }, (_, i) => history.append('wide://many', 1, Buffer.from('x'), idOf(1000 + i))),
     );
-    expect(places.map(({ offset }) => offset).sort((a, b) => a - b)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+    expect(places.map(({ offset }) => offset).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 200 }, (_, i) => i + 1),
+    );
     await eventually(() => envelopes.length === 200);
     expect(envelopes.map((text) => Number(text.split(' ')[1]))).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
     close();

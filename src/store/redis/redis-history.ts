@@ -93,7 +93,10 @@ export class RedisHistory implements RoomHistory {
     for (const bytes of records) {
       const record = decodeHistoryRecord(bytes);
       if (record === undefined) {
-        throw new HalleyError('REDIS_BAD_VALUE', 'a kept message has a header of 12 bytes', { room, bytes: bytes.length });
+        throw new HalleyError('REDIS_BAD_VALUE', 'a kept message has a header of 12 bytes', {
+          room,
+          bytes: bytes.length,
+        });
       }
       messages.push({ offset: fromOffset + messages.length, ...record });
     }
