@@ -8,8 +8,8 @@
  *
  * Threads: control thread only.
  * Guarantees: all of what was missed or nothing; requests are answered in their order, except for those that wait for Redis; each
- *   within `timeoutMs`. Bounds: messages and bytes per answer, bytes per second over all, `MAX_REMOTE` questions to Redis
- *   at a time. Nothing is written while the ring's backlog is not empty.
+ *   within `timeoutMs`, if only with a refusal. Bounds: messages and bytes per answer, bytes per second over all, `MAX_REMOTE`
+ *   questions to Redis at a time. No messages are written while the ring's backlog is not empty.
  */
 import type { Clock } from '../clock/index.js';
 import { batch26HeaderBytes, encodeUtf8, writeBatch26Header } from '../protocol/index.js';
@@ -128,9 +128,13 @@ export class RoomRecovery {
   #pump(): void {
     const count = Math.min(SLICE_COUNT, this.#waiting.length);
     let served = 0;
-    while (served < count && this.#maySend()) {
-      this.#serve(this.#waiting[served]!);
-      served += 1;
+    const nowMs = this.#links.clock.monotonicMs();
+    for (; served < count; served++) {
+      const waiting = this.#waiting[served]!;
+      // A refusal is small: it may wait in the ring's backlog, and costs none of the budget.
+      if (nowMs > waiting.deadlineMs) this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
+      else if (this.#maySend()) this.#serve(waiting);
+      else break;
     }
     this.#waiting.splice(0, served);
     if (this.#waiting.length > 0 && !this.#isClosed) this.#pumpLater();
@@ -154,10 +158,6 @@ export class RoomRecovery {
   }
 
   #serve(waiting: Waiting): void {
-    if (this.#links.clock.monotonicMs() > waiting.deadlineMs) {
-      this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
-      return;
-    }
     const verdict = this.#verdict(waiting);
     if (verdict === 'refused') this.#answer(waiting, RECOVER_STATUS.REFUSED, NO_BYTES);
     else if (verdict !== 'too old') this.#answer(waiting, RECOVER_STATUS.RECOVERED, verdict);
@@ -213,7 +213,6 @@ export class RoomRecovery {
     const range = await fetching;
     this.#atRemote.delete(waiting);
     if (this.#isClosed || waiting.isForgotten) return;
-    // A refusal is small: it may wait in the ring's backlog.
     if (range === undefined) {
       this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
     } else if (!range.isRecoverable) {

@@ -120,3 +120,57 @@ describe('RedisHistory', () => {
     away.close();
   });
 });
+
+describe('RedisHistory on Redis Cluster', () => {
+  let cluster: RedisServer;
+  let clusterLink: RedisLink;
+  let clustered: RedisHistory;
+  beforeAll(async () => {
+    // One master with every slot: enough for what the scripts must keep to (one slot per call, sharded pub/sub).
+    cluster = await startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] });
+    const admin = new Redis(cluster.url);
+    await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+    await eventually(async () => (await admin.cluster('INFO')).includes('cluster_state:ok'));
+    admin.disconnect();
+    clusterLink = await RedisLink.open(
+      {
+        url: `redis+cluster://127.0.0.1:${cluster.port}`,
+        prefix: 'h',
+        tlsCaFile: '',
+        connectTimeoutMs: 1000,
+        commandTimeoutMs: 2000,
+        clientName: 'test',
+      },
+      memoryLog().logger,
+    );
+    clustered = new RedisHistory(clusterLink, new HistoryRules(CONTRACT_RULES));
+  });
+  afterAll(async () => {
+    clusterLink.close();
+    await cluster.remove();
+  });
+
+  roomHistoryContract('RedisHistory on Cluster', async () => ({
+    history: clustered,
+    pass: async (ms) => {
+      const endMs = Date.now() + ms;
+      await eventually(() => Date.now() > endMs);
+    },
+    lose: async (room) => void (await clusterLink.commands.del(clusterLink.keys.room(room, 'seq'))),
+  }));
+
+  it('publishes on the sharded channel of the room', async () => {
+    const subscriber = new Redis(cluster.url);
+    const offsets: number[] = [];
+    subscriber.on('smessageBuffer', (_channel: Buffer, bytes: Buffer) => {
+      offsets.push(decodeHistoryEnvelope(bytes)?.offset ?? -1);
+    });
+    await subscriber.ssubscribe(clusterLink.keys.roomChannel('wide://{odd}%name'));
+    for (let number = 1; number <= 3; number++) {
+      await clustered.append('wide://{odd}%name', 1, Buffer.from('x'), idOf(number));
+    }
+    await eventually(() => offsets.length === 3);
+    expect(offsets).toEqual([1, 2, 3]);
+    subscriber.disconnect();
+  });
+});
