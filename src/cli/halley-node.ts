@@ -11,13 +11,13 @@ import { pathToFileURL } from 'node:url';
 import { ThreadPool } from '../actor/index.js';
 import { systemClock } from '../clock/index.js';
 import { allocateRoomCounts, type BucketData, CometControl, RoomCounts, Sequencer } from '../comet/index.js';
-import type { Config } from '../config/index.js';
+import { type Config, HistoryRules } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { allocateSnowflake, HighWaterMark, issueLimitMs, Snowflake } from '../id/index.js';
 import { JobQueue } from '../job/index.js';
 import { DrainSwitch, HttpApi } from '../logic/index.js';
 import type { NodeRecord, NotReadyReason, ReadinessProbe } from '../push/index.js';
-import { MemorySessions } from '../store/index.js';
+import { MemoryHistory, MemorySessions } from '../store/index.js';
 import {
   allocateCounters,
   clearGauges,
@@ -32,7 +32,14 @@ import {
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
-import { bucketOptionsOf, machineBaseOf, nodeDescriptionOf, nodeRecordOf, serverIdOf } from './node-options.js';
+import {
+  bucketOptionsOf,
+  machineBaseOf,
+  nodeDescriptionOf,
+  nodeRecordOf,
+  recoveryOptionsOf,
+  serverIdOf,
+} from './node-options.js';
 import { loadPages } from './pages.js';
 import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
@@ -194,11 +201,19 @@ export class HalleyNode implements ReadinessProbe {
     });
     const { runtime, system } = pool;
 
+    const history = new MemoryHistory({
+      rules: new HistoryRules(config.history.rooms),
+      maxBytes: config.history.memory_bytes,
+      firstEpoch: allEpoch,
+      clock: systemClock,
+    });
+    const hasHistory = config.history.rooms.length > 0;
     const sequencer = new Sequencer(runtime.writer, ids, {
       roomCapacity: config.limits.rooms,
       firstEpoch: allEpoch,
       maxBodyBytes: config.limits.push_body_bytes,
       onRoom: upstream && ((room, isOccupied) => upstream.events.room(room, isOccupied)),
+      ...(hasHistory ? { history } : {}),
     });
     const comet = new CometControl(
       { serverId, nodeEpoch, requestTimeoutMs: REQUEST_TIMEOUT_MS },
@@ -211,6 +226,7 @@ export class HalleyNode implements ReadinessProbe {
         clock: systemClock,
         log: this.#log,
         upstream: upstream?.events,
+        ...(hasHistory ? { recovery: recoveryOptionsOf(config, history) } : {}),
       },
     );
     this.#comet = comet;

@@ -70,6 +70,8 @@ describe('the options of a bucket', () => {
         heap_refuse_ratio = 0.7
         [shutdown]
         drain_ms = 16
+        [history]
+        rooms = ["live:200:300"]
         [log]
         level = "warn"
       `),
@@ -101,6 +103,7 @@ describe('the options of a bucket', () => {
       dutyTarget: 0.3,
       heapRefuseRatio: 0.7,
       drainMs: 16,
+      hasHistory: true,
       logLevel: 'warn',
     });
   });

@@ -2,11 +2,12 @@
  * From the configuration to what each part of the node takes: the only place that knows both names.
  */
 import { hostname } from 'node:os';
-import type { BucketOptions } from '../comet/index.js';
+import type { BucketOptions, RoomRecoveryOptions } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
 import type { NodeRecord } from '../push/index.js';
+import type { MemoryHistory } from '../store/index.js';
 
 /** Machine ids are leased in blocks of so many, one per thread. */
 export const MACHINE_BLOCK_SIZE = 16;
@@ -59,7 +60,19 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
     dutyTarget: fanout.duty_target,
     heapRefuseRatio: bucket.heap_refuse_ratio,
     drainMs: shutdown.drain_ms,
+    hasHistory: config.history.rooms.length > 0,
     logLevel: config.log.level,
+  };
+}
+
+/** @param memory what the sequencer keeps */
+export function recoveryOptionsOf({ history }: Config, memory: MemoryHistory): RoomRecoveryOptions {
+  return {
+    memory,
+    maxMessages: history.recover_max_messages,
+    maxBytes: history.recover_max_bytes,
+    bytesPerSec: history.recover_bytes_per_s,
+    timeoutMs: history.recover_timeout_ms,
   };
 }
 

@@ -27,6 +27,7 @@ import {
   type PutSession,
   type RoomCount,
   type RoomLinks,
+  type RoomPlace,
   type Session,
   type SessionOwner,
   type Upstream,
@@ -41,6 +42,7 @@ import { IpCounts } from './ip-counts.js';
 import { RAW_KIND } from './push-record.layout.js';
 import { RecordLink } from './record-link.js';
 import type { RoomCounts } from './room-counts.js';
+import { RoomRecovery, type RoomRecoveryOptions } from './room-recovery.js';
 import type { DirectTargets, Sequencer } from './sequencer.js';
 import {
   type BucketMessage,
@@ -81,6 +83,8 @@ export interface CometControlParts {
   readonly cluster?: CometClusterParts;
   /** Where connects, disconnects and messages of clients are told; undefined: nowhere. */
   readonly upstream?: Upstream | undefined;
+  /** Answers op 23 of the channels; undefined: no room has history. */
+  readonly recovery?: RoomRecoveryOptions;
 }
 
 export class CometControl implements CometPort {
@@ -88,6 +92,7 @@ export class CometControl implements CometPort {
   readonly #parts: CometControlParts;
   readonly #link: RecordLink;
   readonly #requests: BucketRequests;
+  readonly #recovery: RoomRecovery | undefined;
   readonly #ips = new IpCounts();
   /** Both undefined where the node is alone. */
   readonly #connects: ClusterConnects | undefined;
@@ -105,6 +110,14 @@ export class CometControl implements CometPort {
     this.#parts = parts;
     this.#requests = new BucketRequests(options.requestTimeoutMs, parts.log);
     this.#link = new RecordLink(parts.runtime.writer, () => parts.runtime.signalSoon());
+    if (parts.recovery !== undefined) {
+      this.#recovery = new RoomRecovery(parts.recovery, {
+        clock: parts.clock,
+        counters: parts.counters,
+        canSend: () => this.#link.backlogCount === 0,
+        send: (thread, message) => this.#link.send(1 << thread, message),
+      });
+    }
     const { cluster, sequencer } = parts;
     if (cluster !== undefined) {
       this.#rooms = new ClusterRooms(cluster.rooms, (room) => sequencer.roomNo(room) !== 0);
@@ -157,6 +170,7 @@ export class CometControl implements CometPort {
     const { sequencer } = this.#parts;
     const rooms = this.#rooms === undefined ? [] : Array.from(sequencer.rooms(), ({ room }) => room);
     sequencer.vacateAll(thread);
+    this.#recovery?.forgetThread(thread);
     this.#lives.set(thread, (this.#lives.get(thread) ?? 0) + 1);
     this.#connects?.endBucket(thread);
     for (const room of rooms) if (sequencer.roomNo(room) === 0) this.#rooms?.left(room);
@@ -165,9 +179,19 @@ export class CometControl implements CometPort {
 
   close(): void {
     this.#isClosed = true;
+    this.#recovery?.close();
     this.#connects?.close();
     this.#link.close();
     this.#requests.close();
+  }
+
+  /** For RoomSequence: see Sequencer.placeRoom(). */
+  placeRoom(room: string, place: RoomPlace, tellsGap: boolean): PushOutcome {
+    if (this.#link.backlogCount > 0) return PUSH_OUTCOME.FULL;
+    const outcome = this.#parts.sequencer.placeRoom(room, place, tellsGap);
+    if (outcome !== OUTCOME.OK) return PUSH_OUTCOME.FULL;
+    this.#parts.runtime.signalSoon();
+    return PUSH_OUTCOME.OK;
   }
 
   // CometPort.
@@ -246,12 +270,12 @@ export class CometControl implements CometPort {
 
   // Pushes.
 
-  #deliver({ target, op, body }: PushCommand): Outcome {
+  #deliver({ target, op, body, messageId, place }: PushCommand): Outcome {
     const { sequencer, sessions } = this.#parts;
     switch (target.kind) {
       case 'rooms': {
         const [room] = target.rooms;
-        return room === undefined ? OUTCOME.OK : sequencer.pushRoom(room, op, body);
+        return room === undefined ? OUTCOME.OK : sequencer.pushRoom(room, op, body, messageId, place);
       }
       case 'keys':
         return sequencer.pushDirect(
@@ -259,20 +283,26 @@ export class CometControl implements CometPort {
           op,
           body,
           target.ignoresWatchSet === true,
+          messageId,
         );
       case 'mids':
-        return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body);
+        return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body, false, messageId);
       case 'all':
-        return this.#deliverAll(target, op, body);
+        return this.#deliverAll(target, op, body, messageId);
     }
   }
 
-  #deliverAll(target: PushTarget & { kind: 'all' }, op: number, body: Uint8Array): Outcome {
+  #deliverAll(
+    target: PushTarget & { kind: 'all' },
+    op: number,
+    body: Uint8Array,
+    messageId: Uint8Array | undefined,
+  ): Outcome {
     const bucketCount = bitCount(this.#readyMask);
     if (bucketCount === 0) return OUTCOME.OK;
     // goim divided by its number of comets, and by zero without one (W12).
     const speed = target.speedPerSec <= 0 ? 0 : Math.max(1, Math.round(target.speedPerSec / bucketCount));
-    return this.#parts.sequencer.pushAll(this.#readyMask, speed, op, body);
+    return this.#parts.sequencer.pushAll(this.#readyMask, speed, op, body, messageId);
   }
 
   // Messages from buckets.
@@ -299,6 +329,9 @@ export class CometControl implements CometPort {
         return;
       case MESSAGE.DONE:
         this.#requests.answer(message[1], thread, message[2]);
+        return;
+      case MESSAGE.RECOVER:
+        this.#recovery?.request(thread, message);
         return;
       case MESSAGE.RESET:
         this.#forgetThread(thread);

@@ -16,4 +16,6 @@ export type { BucketData, BucketMemory, BucketOptions } from './bucket/bucket-op
 export { CometControl, type CometControlOptions, type CometControlParts } from './comet-control.js';
 export { CometOnlineSource, type OnlineSourceParts } from './online-source.js';
 export { allocateRoomCounts, RoomCounts } from './room-counts.js';
+export type { RoomRecoveryOptions } from './room-recovery.js';
+export { RoomSequence, type RoomSequenceLinks, type RoomSequenceOptions } from './room-sequence.js';
 export { Sequencer, type SequencerOptions } from './sequencer.js';

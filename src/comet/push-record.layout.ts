@@ -18,6 +18,9 @@
  * A GAP record ends after the offset: `subject` is the room's number or 0, `speed` a GAP_SCOPE, `offset` the one that the gap
  * spends (0 for direct).
  *
+ * ROOM_PLACE has no push: `subject` is the room number, `speed` 1 where the members are told a Gap, then at 8 the room's
+ * epoch from here on (f64) and at 16 the offset it stands at (f64).
+ *
  * Integers of the record itself are little-endian; the packets inside are goim's, big-endian.
  */
 
@@ -30,12 +33,16 @@ export const RAW_KIND = {
   GAP: 20,
   /** The other way: client-message.layout.ts. */
   CLIENT_MESSAGE: 21,
+  ROOM_PLACE: 24,
 } as const;
 
 export const SUBJECT_OFFSET = 0;
 export const SPEED_OFFSET = 4;
 export const MESSAGE_ID_OFFSET = 8;
 export const OFFSET_OFFSET = 16;
+/** ROOM_PLACE only. */
+export const EPOCH_OFFSET = 8;
+export const PLACE_BYTES = 24;
 export const OUTER_OFFSET = 24;
 export const INNER_OFFSET = 40;
 

@@ -3,6 +3,7 @@
  */
 import { isIPv4 } from 'node:net';
 import { type ConfigProblem, DEFAULT_ORIGIN, type Origin } from './config-problem.js';
+import { historyRulesProblem } from './history-rules.js';
 import { findOption, type OptionRow, optionValue } from './option-rows.js';
 import { type Config, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';
 import { showValue } from './option-value.js';
@@ -12,6 +13,8 @@ const MIN_SECRET_BYTES = 32;
 const UPSTREAM_EVENT_NAMES: readonly string[] = UPSTREAM_EVENT_TYPES;
 /** Room in a record beside the body: header, room id of the usual length, packet header. */
 const PUSH_OVERHEAD_BYTES = 1024;
+/** Room in a record beside a recovery's bytes: room id (4096 at most) twice, batch header, the message around it. */
+const RECOVER_OVERHEAD_BYTES = 16_384;
 
 interface Rule {
   /** Options the rule reads; the first is the one it blames. */
@@ -123,6 +126,17 @@ const RULES: readonly Rule[] = [
     isBroken: ({ upstream }) => upstream.retry_base_ms > upstream.retry_max_ms,
     sentence: ({ upstream }) =>
       `upstream.retry_base_ms must be at most upstream.retry_max_ms, ${upstream.retry_max_ms}`,
+  },
+  {
+    paths: ['history.rooms'],
+    isBroken: (config) => historyRulesProblem(config.history.rooms) !== undefined,
+    sentence: (config) => historyRulesProblem(config.history.rooms) ?? '',
+  },
+  {
+    paths: ['history.recover_max_bytes', 'ring.max_record_bytes'],
+    isBroken: (config) => config.history.recover_max_bytes + RECOVER_OVERHEAD_BYTES > config.ring.max_record_bytes,
+    sentence: (config) =>
+      `history.recover_max_bytes must be at most ring.max_record_bytes less ${RECOVER_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - RECOVER_OVERHEAD_BYTES}`,
   },
 ];
 

@@ -17,6 +17,7 @@ export { checkConfig, isLoopback } from './check-config.js';
 export { type ConfigProblem, configError, type Origin, originText, problemLine } from './config-problem.js';
 export type { ConfigSources } from './config-sources.js';
 export { explainConfig, type OptionExplanation, redactedConfig } from './explain-config.js';
+export { type HistoryRule, HistoryRules, historyRulesProblem } from './history-rules.js';
 export { type ConfigInspection, inspectConfig, type LoadedConfig, loadConfig, type Origins } from './load-config.js';
 export { nearestName } from './nearest-name.js';
 export { defaultToml, effectiveToml, helpLines, optionTableMarkdown } from './option-docs.js';

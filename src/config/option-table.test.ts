@@ -181,7 +181,7 @@ describe('what follows from the table', () => {
 
   it('is an effective file that loads as the same configuration', () => {
     const lists = OPTION_ROWS.filter((row) => row.kind === 'list' && row.path !== 'upstream.events');
-    const env = Object.fromEntries(lists.map((row) => [row.env, 'a"b,c']));
+    const env = Object.fromEntries(lists.map((row) => [row.env, 'a"b:1:1,c:1:1']));
     const loaded = loadConfig({ argvFlags: { host: 'localhost', 'ws-port': '0' }, env, readFile: noFile });
     const again = loadConfig({ argvFlags: { config: 'e.toml' }, env: {}, readFile: () => effectiveToml(loaded) });
     expect(again.config).toEqual(loaded.config);
@@ -215,7 +215,7 @@ function otherValue(path: string): [written: string, value: unknown] {
     }
     case 'list':
       if (path === 'upstream.events') return ['message, connect', ['message', 'connect']];
-      return ['a:1, b:2', ['a:1', 'b:2']];
+      return ['a:1:1, b:2:2', ['a:1:1', 'b:2:2']];
   }
 }
 

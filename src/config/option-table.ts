@@ -252,6 +252,21 @@ export const GROUP_OPTIONS = {
     stream_max_events: int(1_000_000, [1000, 1_000_000_000], 'About how many events the Redis Stream keeps.'),
     dead_max_bytes: int(64 * MIB, [64 * KIB, 16 * GIB], 'Bytes of dead letters kept in the data directory.'),
   },
+  history: {
+    rooms: list(
+      64,
+      'Room types that keep their last messages, as type:maxMessages:maxAgeS; * stands for all other types.',
+    ),
+    memory_bytes: int(64 * MIB, [64 * KIB, 64 * GIB], 'Memory of one node for kept messages; silent rooms go first.'),
+    recover_max_messages: int(1000, [1, 10_000], 'Most messages that one recovery (op 23) may bring back.'),
+    recover_max_bytes: int(256 * KIB, [KIB, 8 * MIB], 'Most bytes that one recovery may bring back.'),
+    recover_bytes_per_s: int(
+      128 * MIB,
+      [64 * KIB, 64 * GIB],
+      'Bytes per second of all recoveries of a node; what comes above it waits.',
+    ),
+    recover_timeout_ms: int(5000, [10, 60_000], 'Longest wait of a recovery; then it is refused for now.'),
+  },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),
     young_heap_mb: int(3, [1, 1024], "Young generation of a bucket's heap: small keeps memory per channel small."),

@@ -15,6 +15,7 @@
  * | bodies of Halley's ops: 6, 18 to 24; 30 to 33 | bodies.ts; im-envelope.ts |
  * | the push envelope for producers | push-command.ts |
  * | messages between nodes | bus-envelope.ts |
+ * | a message of a room with history, on its channel and in its stream | history-envelope.ts |
  *
  * Two rules hold everywhere. Bytes from outside never throw: the hot path answers with a `ParseOutcome`, the rest with a
  * `Decoded<T>`, whose refusal is a sentence for a close reason. And every 64-bit number is either exact or refused.
@@ -85,6 +86,15 @@ export {
   readHeartbeatBody,
   writeHeartbeatBody,
 } from './heartbeat-body.js';
+export {
+  decodeHistoryEnvelope,
+  decodeHistoryRecord,
+  encodeHistoryRecord,
+  HISTORY_ENVELOPE_FORM,
+  HISTORY_PREFIX_BYTES,
+  type HistoryEnvelope,
+  type HistoryRecord,
+} from './history-envelope.js';
 export {
   decodeImEvent,
   decodeImNotify,

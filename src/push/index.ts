@@ -54,6 +54,7 @@ export { probePort } from './probe-port.js';
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type RoomPlace } from './push-command.js';
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';
+export type { HistoryMessage, HistoryRange, RangeLimits, RoomHistory } from './room-history.port.js';
 export type { MaybePromise, PutSession, Session, SessionOwner, SessionStore } from './session.port.js';
 export type {
   ClientMessage,

@@ -1,12 +1,15 @@
 /**
  * store: what the node keeps, behind ports: in this process's memory (`memory-*`), or in Redis for the whole cluster (`redis/`).
  */
+export { type HistoryLog, historyEntry } from './history-log.js';
+export { MemoryHistory, type MemoryHistoryOptions } from './memory-history.js';
 export { MemorySessions } from './memory-sessions.js';
 export { type BusGauges, RedisBus, type RedisBusOptions } from './redis/redis-bus.js';
 export { RedisBusErrors } from './redis/redis-bus-errors.js';
 export type { RoomRegistry } from './redis/redis-bus-rooms.js';
 export { RedisDeadLetters, RedisEventStream, type RedisEventsOptions } from './redis/redis-events.js';
 export { RedisUserMarks } from './redis/redis-events-marks.js';
+export { RedisHistory } from './redis/redis-history.js';
 export { RedisInbox } from './redis/redis-inbox.js';
 export { RedisKeys } from './redis/redis-keys.js';
 export { type RedisClient, RedisLink, type RedisLinkOptions, type RedisScript } from './redis/redis-link.js';

@@ -66,6 +66,9 @@ export const METRICS = [
   counter('upstream_dead', 'Upstream events given up and kept as dead letters.'),
   counter('upstream_lost', 'Upstream events lost: no room left, or the dead letters could not be kept.'),
   counter('upstream_refused', 'Client messages refused because upstream had no room.'),
+  counter('recovered', 'Recoveries (op 23) that brought back everything that was missed.'),
+  counter('recover_refused', 'Recoveries that were refused: too old, too much, another epoch, or no time for it.'),
+  counter('recover_bytes', 'Bytes of recovered messages sent to buckets.'),
   counter('bucket_restarts', 'Buckets started again after a crash.'),
 ] as const satisfies readonly MetricRow[];
 

@@ -29,6 +29,8 @@ export interface BucketOptions {
   readonly dutyTarget: number;
   readonly heapRefuseRatio: number;
   readonly drainMs: number;
+  /** Some rooms keep messages (`history.rooms`): the control thread answers recoveries. */
+  readonly hasHistory: boolean;
   readonly logLevel: LogLevel | 'silent';
 }
 

@@ -36,6 +36,7 @@ import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
 import { PacketHandler } from './packet-handler.js';
 import { PushRecords } from './push-records.js';
+import { Recoveries } from './recoveries.js';
 import { RoomShards } from './room-shards.js';
 import { codecOf, groupsOf, Subscriptions } from './subscriptions.js';
 import { upstreamOutlet } from './upstream-outlet.js';
@@ -91,6 +92,7 @@ export class Bucket implements ChannelOwner {
   readonly #gaps: GapRecords;
   readonly #records: PushRecords;
   readonly #requests: ControlRequests;
+  readonly #recoveries: Recoveries | undefined;
   readonly #app: AppHost;
   readonly #listener: WsListener;
   /** Monotonic time of the last beat or turn, at most TICK_MS old while the thread turns. */
@@ -167,6 +169,14 @@ export class Bucket implements ChannelOwner {
       isDraining: () => this.#isDraining,
     });
     const close = (channel: Channel, row: CloseCodeRow, detail: string) => this.#close(channel, row, detail);
+    this.#recoveries = options.hasHistory
+      ? new Recoveries({
+          writer: this.#writer,
+          shards: this.#shards,
+          send: (message) => this.#link.send(CONTROL_MASK, message),
+          guard: (channel, fn) => this.#guard(channel, fn),
+        })
+      : undefined;
     this.#packets = new PacketHandler(
       {
         bodyBytes: options.bodyBytes,
@@ -199,6 +209,7 @@ export class Bucket implements ChannelOwner {
         shards: this.#shards,
         watchSets: this.#watchSets,
         subscriptions: this.#subscriptions,
+        recoveries: this.#recoveries,
       },
       options.heartbeatMisses,
     );
@@ -249,6 +260,7 @@ export class Bucket implements ChannelOwner {
       outbox: this.#outbox,
       broadcasts: this.#broadcasts,
       gaps: this.#gaps,
+      tellRoomGap: (shard) => this.#subscriptions.tellRoomGap(this.#slots.all(), shard),
     });
     this.#requests = new ControlRequests({
       link: this.#link,
@@ -287,6 +299,7 @@ export class Bucket implements ChannelOwner {
       this.#drained(() => this.#onControl(this.#link.decode(bytes, offset, length) as ControlMessage)),
     );
     runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#records.onRoomPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.ROOM_PLACE, (bytes, offset) => this.#records.onRoomPlace(bytes, offset));
     runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#records.onDirectPush(bytes, offset, length));
     runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#records.onAllPush(bytes, offset));
     runtime.onRaw(RAW_KIND.GAP, (bytes, offset) => this.#gaps.onGap(bytes, offset));
@@ -550,6 +563,7 @@ export class Bucket implements ChannelOwner {
     this.#handshake.reset();
     this.#shards.reset();
     this.#requests.reset();
+    this.#recoveries?.reset();
     this.#link.send(CONTROL_MASK, [MESSAGE.RESET]);
   }
 
@@ -576,6 +590,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.PUBLISHED:
         this.#requests.onPublished(message);
+        return;
+      case MESSAGE.RECOVERED:
+        this.#recoveries?.onRecovered(message);
     }
   }
 

@@ -378,7 +378,7 @@ describe('the extensions', () => {
     const { socket, receive } = ready({ extended: true });
     receive(packet(OP.RECOVER, '{}', 2), packet(OP.IM_REQUEST, '{}', 3));
     expect(socket.take()).toEqual([
-      '24 2 {"recovered":false}',
+      `24 2 ${JSON.stringify({ recovered: false, error: CLIENT_ERROR.BAD_BODY })}`,
       `31 3 ${JSON.stringify({ error: CLIENT_ERROR.UNKNOWN_METHOD })}`,
     ]);
   });

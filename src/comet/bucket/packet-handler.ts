@@ -11,6 +11,7 @@
 import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow, OUTCOME, type Outcome } from '../../errors/index.js';
 import {
   decodeBody,
+  decodeRecover,
   decodeUtf8,
   encodeImResponse,
   encodeRecoverRefused,
@@ -30,6 +31,7 @@ import type { MessageListener, PacketInfo } from '../../push/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { ChannelRooms } from './channel-rooms.js';
 import type { ChannelWriter } from './channel-writer.js';
+import type { Recoveries } from './recoveries.js';
 import type { RoomShards } from './room-shards.js';
 import { codecOf, type Subscriptions } from './subscriptions.js';
 import type { WatchSets } from './watch-sets.js';
@@ -85,6 +87,7 @@ export class PacketHandler {
   readonly #shards: RoomShards;
   readonly #watchSets: WatchSets;
   readonly #subscriptions: Subscriptions;
+  readonly #recoveries: Recoveries | undefined;
   readonly #heartbeatMisses: number;
   readonly #header = new PacketHeader();
 
@@ -97,6 +100,8 @@ export class PacketHandler {
       readonly shards: RoomShards;
       readonly watchSets: WatchSets;
       readonly subscriptions: Subscriptions;
+      /** undefined: no room of this node has history. */
+      readonly recoveries?: Recoveries | undefined;
     },
     heartbeatMisses: number,
   ) {
@@ -107,6 +112,7 @@ export class PacketHandler {
     this.#shards = parts.shards;
     this.#watchSets = parts.watchSets;
     this.#subscriptions = parts.subscriptions;
+    this.#recoveries = parts.recoveries;
     this.#heartbeatMisses = heartbeatMisses;
   }
 
@@ -309,6 +315,10 @@ export class PacketHandler {
 
   #extension(channel: Channel, header: PacketHeader, body: Uint8Array): void {
     const { op, seq, ver } = header;
+    if (op === OP.RECOVER) {
+      this.#recover(channel, { seq, ver }, body);
+      return;
+    }
     const decoded = decodeBody(codecOf(channel), body, this.#limits.requestBodyBytes);
     if (op === OP.JOIN_ROOMS || op === OP.LEAVE_ROOMS) {
       const rooms = decoded.ok ? decoded.value : undefined;
@@ -336,11 +346,22 @@ export class PacketHandler {
       });
       return;
     }
-    if (op === OP.RECOVER) {
-      this.#writer.packet(channel, OP.RECOVER_REPLY, seq, ver, encodeRecoverRefused(codecOf(channel)));
+    this.#refuseRequest(channel, { seq, ver }, CLIENT_ERROR.UNKNOWN_METHOD);
+  }
+
+  #recover(channel: Channel, { seq, ver }: ReplyTo, body: Uint8Array): void {
+    const wanted = decodeRecover(codecOf(channel), body, this.#limits.roomIdBytes);
+    const shard = wanted.ok ? this.#shards.byRoom(wanted.value.room) : undefined;
+    let error: ClientError | undefined;
+    if (!wanted.ok) error = CLIENT_ERROR.BAD_BODY;
+    else if (channel.allowsRoom?.(wanted.value.room) === false) error = CLIENT_ERROR.ROOM_FORBIDDEN;
+    else if (shard === undefined || !channel.isIn(shard)) error = CLIENT_ERROR.NOT_MEMBER;
+    const recoveries = this.#recoveries;
+    if (!wanted.ok || error !== undefined || recoveries === undefined) {
+      this.#writer.packet(channel, OP.RECOVER_REPLY, seq, ver, encodeRecoverRefused(codecOf(channel), error));
       return;
     }
-    this.#refuseRequest(channel, { seq, ver }, CLIENT_ERROR.UNKNOWN_METHOD);
+    this.#work(channel, (finish) => recoveries.start(channel, wanted.value, { seq, ver }, finish));
   }
 
   /** Why the channel may not join the room, undefined where it may. */

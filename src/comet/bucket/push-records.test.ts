@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BucketParts, TEST_THREAD } from '../fixtures/bucket-parts.js';
+import { PushBytes } from '../fixtures/push-bytes.js';
 import { RAW_KIND } from '../push-record.layout.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import { DirectOutbox } from './direct-outbox.js';
@@ -30,7 +31,16 @@ beforeEach(() => {
       bucket.subscriptions.tellGap(channel, gap);
     },
   });
-  records = new PushRecords({ thread: TEST_THREAD, shards, watchSets, slots, outbox, broadcasts, gaps });
+  records = new PushRecords({
+    thread: TEST_THREAD,
+    shards,
+    watchSets,
+    slots,
+    outbox,
+    broadcasts,
+    gaps,
+    tellRoomGap: (shard) => bucket.subscriptions.tellRoomGap(slots.all(), shard),
+  });
 });
 afterEach(() => {
   broadcasts.close();
@@ -41,6 +51,7 @@ afterEach(() => {
 function turn(): void {
   const handlers = {
     [RAW_KIND.ROOM_PUSH]: (bytes: Uint8Array, offset: number) => records.onRoomPush(bytes, offset),
+    [RAW_KIND.ROOM_PLACE]: (bytes: Uint8Array, offset: number) => records.onRoomPlace(bytes, offset),
     [RAW_KIND.ALL_PUSH]: (bytes: Uint8Array, offset: number) => records.onAllPush(bytes, offset),
     [RAW_KIND.DIRECT_PUSH]: (bytes: Uint8Array, offset: number, length: number) =>
       records.onDirectPush(bytes, offset, length),
@@ -90,6 +101,68 @@ describe('a push to a room', () => {
     bucket.rooms.exitAll(channel);
     turn();
     expect(socket.frames).toEqual([]);
+  });
+});
+
+describe('a place of a room', () => {
+  it('sends what waits first, tells its extended members a Gap and goes on in the new epoch', () => {
+    const { channel, socket } = bucket.channel({ extended: true });
+    const plain = bucket.channel();
+    const elsewhere = bucket.channel({ extended: true });
+    for (const one of [channel, plain.channel]) bucket.enter(one, 'live://1');
+    bucket.enter(elsewhere.channel, 'live://2');
+    bucket.sequencer.pushRoom('live://1', 1000, body('a'));
+    bucket.sequencer.placeRoom('live://1', { epoch: 2_000, offset: 6 }, true);
+    bucket.sequencer.pushRoom('live://1', 1000, body('b'));
+    const [old, place, fresh] = bucket.ring.read(TEST_THREAD);
+    records.onRoomPush(old!.bytes, 0);
+    records.onRoomPlace(place!.bytes, 0);
+    bucket.spread();
+    records.onRoomPush(fresh!.bytes, 0);
+    for (const group of bucket.published.pending.splice(0)) group.flush();
+    bucket.spread();
+    const texts = socket.take().map((text) => text.replace(/#\d+/, '#'));
+    expect([...texts].sort()).toEqual([
+      '22 0 {"scope":"room","room":"live://1","epoch":2000,"to":6}',
+      'live://1@1001+1 # 1000 a',
+      'live://1@2000+7 # 1000 b',
+    ]);
+    expect(texts.at(-1)).toBe('live://1@2000+7 # 1000 b');
+    expect(plain.socket.take()).toEqual(['1000 a', '1000 b']);
+    expect(elsewhere.socket.frames).toEqual([]);
+  });
+
+  it('without a Gap changes the numbers only', () => {
+    const { channel, socket } = bucket.channel({ extended: true });
+    bucket.enter(channel, 'live://1');
+    bucket.sequencer.placeRoom('live://1', { epoch: 2_000, offset: 6 }, false);
+    turn();
+    expect(socket.frames).toEqual([]);
+    expect([channel.otherRooms?.[0]?.epoch, channel.otherRooms?.[0]?.flushedOffset]).toEqual([2_000, 6]);
+  });
+
+  it('puts a message without one into a batch of its own, outside the sequence', () => {
+    const { channel, socket } = bucket.channel({ extended: true });
+    bucket.enter(channel, 'live://1');
+    const shard = channel.otherRooms![0]!;
+    for (const [text, offset] of [
+      ['a', 1],
+      ['b', 2],
+      ['free', 0],
+      ['c', 3],
+    ] as const) {
+      new PushBytes(1000, text, 0).appendTo(shard, offset);
+    }
+    for (const group of bucket.published.pending.splice(0)) group.flush();
+    bucket.spread();
+    expect(socket.frames).toHaveLength(3);
+    expect(socket.take().map((text) => text.replace(/#\d+/, '#'))).toEqual([
+      'live://1@1001+1 # 1000 a',
+      'live://1@1001+2 # 1000 b',
+      'live://1@1001+0 # 1000 free',
+      'live://1@1001+3 # 1000 c',
+    ]);
+    expect(shard.flushedOffset).toBe(3);
   });
 });
 

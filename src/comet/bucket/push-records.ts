@@ -7,6 +7,7 @@
  */
 import { OP_OFFSET, readInt32 } from '../../protocol/index.js';
 import {
+  EPOCH_OFFSET,
   INNER_OFFSET,
   MESSAGE_ID_OFFSET,
   OFFSET_OFFSET,
@@ -22,6 +23,7 @@ import type { ChannelSlots } from './channel-slots.js';
 import type { DirectOutbox } from './direct-outbox.js';
 import type { GapRecords } from './gap-records.js';
 import type { PacedBroadcasts } from './paced-broadcasts.js';
+import type { RoomShard } from './room-shard.js';
 import type { RoomShards } from './room-shards.js';
 import type { WatchSets } from './watch-sets.js';
 
@@ -33,6 +35,8 @@ export interface PushRecordParts {
   readonly outbox: DirectOutbox;
   readonly broadcasts: PacedBroadcasts;
   readonly gaps: GapRecords;
+  /** Everything that was pushed to the room in front of this has left: tell its extended members a Gap. */
+  readonly tellRoomGap: (shard: RoomShard) => void;
 }
 
 export class PushRecords {
@@ -57,6 +61,17 @@ export class PushRecords {
       readInt32(bytes, offset + INNER_OFFSET),
       view.getFloat64(offset + OFFSET_OFFSET, true),
     );
+  }
+
+  /** The room goes on at another place: what waits belongs to the old one. */
+  onRoomPlace(bytes: Uint8Array, offset: number): void {
+    const view = this.#view(bytes);
+    const shard = this.#parts.shards.byNo(view.getUint32(offset + SUBJECT_OFFSET, true));
+    if (shard === undefined) return;
+    shard.flush();
+    shard.epoch = view.getFloat64(offset + EPOCH_OFFSET, true);
+    shard.lastOffset = view.getFloat64(offset + OFFSET_OFFSET, true);
+    if (view.getUint32(offset + SPEED_OFFSET, true) === 1) this.#parts.tellRoomGap(shard);
   }
 
   onAllPush(bytes: Uint8Array, offset: number): void {

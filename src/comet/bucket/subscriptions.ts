@@ -141,6 +141,18 @@ export class Subscriptions {
     this.#sendGap(channel, codec, { scope: 'direct', room: '', epoch: 0, to: 0 });
   }
 
+  /** Members of a room missed messages up to where it stands now. Channels that are out of their topics hear it on return. */
+  tellRoomGap(channels: Iterable<Channel>, shard: RoomShard): void {
+    if (shard.extendedCount === 0) return;
+    const { room, epoch, flushedOffset } = shard;
+    for (const channel of channels) {
+      if (channel.state !== CHANNEL_STATE.READY || channel.has(CHANNEL_FLAG.OUT) || !channel.isIn(shard)) continue;
+      if (channel.has(CHANNEL_FLAG.EXTENDED)) {
+        this.#sendGap(channel, codecOf(channel), { scope: 'room', room, epoch, to: flushedOffset });
+      }
+    }
+  }
+
   #sendGap(channel: Channel, codec: Codec, gap: GapBody): void {
     this.#links.sendControl(channel, OP.GAP, encodeGap(codec, gap));
     this.#links.onGapSent();
