@@ -29,6 +29,7 @@ export async function startThread(context: ThreadContext): Promise<void> {
     ),
     log: log.logger,
     acceptGate: new Int32Array(memory.acceptGate),
+    upstreamGate: memory.upstreamGate === undefined ? undefined : new Int32Array(memory.upstreamGate),
     allEpoch,
     incarnation: context.incarnation,
     eachSecond: () => {

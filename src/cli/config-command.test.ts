@@ -147,6 +147,25 @@ describe('halley config', () => {
     expect(run(['explain', 'http.token'], env).out).toContain('[redacted]');
   });
 
+  it('shows an URL of Redis without its login, whatever stands in the login', () => {
+    for (const redis of [
+      'redis://app:s3cret@h:1/2',
+      'redis://:s3cret@x@h',
+      'redis://u:/s3cret@h',
+      'redis//u:s3cret@h',
+      's3cret@',
+    ]) {
+      for (const command of ['check', 'show', 'explain']) {
+        for (const rest of [[], ['--json'], ['--host', '0.0.0.0']]) {
+          const { out, err } = run([command, ...rest], { HALLEY_REDIS: redis });
+          expect([command, ...rest, `${out}${err}`.includes('s3cret')]).toEqual([command, ...rest, false]);
+        }
+      }
+    }
+    expect(run(['explain', 'redis'], { HALLEY_REDIS: 'redis://app:s3cret@h:1/2' }).out).toContain('redis://***@h:1/2');
+    expect(run(['show'], { HALLEY_REDIS: 'redis://h:1/2' }).out).toContain('redis = "redis://h:1/2"');
+  });
+
   it('explains itself for --help, flags included', () => {
     const { exitCode, out } = run(['--help']);
     expect(exitCode).toBe(0);

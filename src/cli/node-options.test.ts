@@ -1,7 +1,16 @@
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../config/index.js';
-import { bucketOptionsOf, MACHINE_BLOCK_SIZE, machineBaseOf, nodeDescriptionOf, serverIdOf } from './node-options.js';
+import {
+  bucketOptionsOf,
+  MACHINE_BLOCK_SIZE,
+  machineBaseOf,
+  type NodeCounts,
+  nodeDescriptionOf,
+  nodePlaceOf,
+  nodeRecordOf,
+  serverIdOf,
+} from './node-options.js';
 
 function configOf(toml: string) {
   return loadConfig({ argvFlags: { config: 'a.toml' }, env: {}, readFile: () => toml }).config;
@@ -61,6 +70,8 @@ describe('the options of a bucket', () => {
         heap_refuse_ratio = 0.7
         [shutdown]
         drain_ms = 16
+        [history]
+        rooms = ["live:200:300"]
         [log]
         level = "warn"
       `),
@@ -92,6 +103,7 @@ describe('the options of a bucket', () => {
       dutyTarget: 0.3,
       heapRefuseRatio: 0.7,
       drainMs: 16,
+      hasHistory: true,
       logLevel: 'warn',
     });
   });
@@ -123,5 +135,71 @@ describe('what a node says about itself', () => {
       addrs: ['10.0.0.1', '10.0.0.2'],
       listenUrls: ['ws://[::1]:3102/sub'],
     });
+  });
+});
+
+describe('what a node tells the cluster', () => {
+  const COUNTS: NodeCounts = {
+    nodeEpoch: 7,
+    version: '1.2.3',
+    tcpPort: 0,
+    wsPort: 3_102,
+    wssPort: 0,
+    httpPort: 3_111,
+    connCount: 5,
+    ipCount: 4,
+    isDraining: true,
+    updatedMs: 1_234,
+  };
+
+  it('is its configuration, and what it counts', () => {
+    const config = configOf(`
+      server_id = "node-a"
+      [node]
+      region = "bj"
+      zone = "bj1"
+      weight = 20
+      capacity = 50000
+      latitude = "39.9042"
+      longitude = "-116.4"
+      addrs = ["198.51.100.1", "a.example.org"]
+    `);
+    expect(nodeRecordOf(config, COUNTS)).toEqual({
+      ...COUNTS,
+      serverId: 'node-a',
+      hostname: hostname(),
+      addrs: ['198.51.100.1', 'a.example.org'],
+      region: 'bj',
+      zone: 'bj1',
+      latitude: 39.9042,
+      longitude: -116.4,
+      weight: 20,
+      capacity: 50_000,
+      roles: ['comet', 'logic', 'job'],
+    });
+  });
+
+  it('is where it listens where no address is configured, unless nobody could connect there', () => {
+    const withHost = (host: string) =>
+      configOf(`
+        host = "${host}"
+        [auth]
+        mode = "jwt"
+        jwt_secret = "0123456789abcdef0123456789abcdef"
+        [http]
+        token = "t"
+      `);
+    const addrs = (host: string) => nodeRecordOf(withHost(host), COUNTS).addrs;
+    expect([addrs('10.0.0.1'), addrs('0.0.0.0'), addrs('::')]).toEqual([['10.0.0.1'], [], []]);
+  });
+
+  it('has no place where none is configured, and refuses half a place or a wrong one', () => {
+    expect(nodePlaceOf(configOf(''))).toBeUndefined();
+    expect(nodeRecordOf(configOf(''), COUNTS)).toMatchObject({ latitude: undefined, longitude: undefined });
+    for (const place of ['latitude = "1"', 'longitude = "1"', 'latitude = "91"\nlongitude = "0"']) {
+      expect(() => nodePlaceOf(configOf(`[node]\n${place}`))).toThrow(
+        expect.objectContaining({ code: 'NODE_PLACE_INVALID' }),
+      );
+    }
   });
 });

@@ -2,10 +2,17 @@
  * From the configuration to what each part of the node takes: the only place that knows both names.
  */
 import { hostname } from 'node:os';
-import type { BucketOptions } from '../comet/index.js';
+import type { BucketOptions, RoomRecoveryOptions } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
-import type { NodeDescription } from '../logic/index.js';
+import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
+import type { NodeRecord, RoomHistory } from '../push/index.js';
+import type { MemoryHistory } from '../store/index.js';
+
+/** What a process of this role does, by the names of `NodeRecord.roles`. */
+export function rolesOf(role: string): readonly string[] {
+  return role === 'all' ? ['comet', 'logic', 'job'] : [role];
+}
 
 /** Machine ids are leased in blocks of so many, one per thread. */
 export const MACHINE_BLOCK_SIZE = 16;
@@ -58,7 +65,24 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
     dutyTarget: fanout.duty_target,
     heapRefuseRatio: bucket.heap_refuse_ratio,
     drainMs: shutdown.drain_ms,
+    hasHistory: config.history.rooms.length > 0,
     logLevel: config.log.level,
+  };
+}
+
+/** @param memory what the sequencer keeps */
+export function recoveryOptionsOf(
+  { history }: Config,
+  memory: MemoryHistory,
+  cluster?: RoomHistory,
+): RoomRecoveryOptions {
+  return {
+    memory,
+    ...(cluster === undefined ? {} : { history: cluster }),
+    maxMessages: history.recover_max_messages,
+    maxBytes: history.recover_max_bytes,
+    bytesPerSec: history.recover_bytes_per_s,
+    timeoutMs: history.recover_timeout_ms,
   };
 }
 
@@ -88,5 +112,58 @@ export function nodeDescriptionOf(config: Config, wsPort: number, version: strin
     version,
     weight: node.weight,
     listenUrls: [`ws://${config.host.includes(':') ? `[${config.host}]` : config.host}:${wsPort}/sub`],
+  };
+}
+
+/** Addresses to listen on that nobody can connect to. */
+const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
+/**
+ * Where the node is; undefined where nothing is configured.
+ * @throws HalleyError NODE_PLACE_INVALID
+ */
+export function nodePlaceOf({ node }: Config): GeoPoint | undefined {
+  const { latitude: latitudeText, longitude: longitudeText } = node;
+  if (latitudeText === '' && longitudeText === '') return undefined;
+  const latitude = parseDegrees(latitudeText, MAX_LATITUDE);
+  const longitude = parseDegrees(longitudeText, MAX_LONGITUDE);
+  if (latitude !== undefined && longitude !== undefined) return { latitude, longitude };
+  throw new HalleyError(
+    'NODE_PLACE_INVALID',
+    `node.latitude must be a decimal number of -${MAX_LATITUDE} to ${MAX_LATITUDE} and node.longitude one of -${MAX_LONGITUDE} to ${MAX_LONGITUDE}, or both must be empty`,
+    { latitude: latitudeText, longitude: longitudeText },
+  );
+}
+
+/** What of a node's record is not configured. */
+export type NodeCounts = Pick<
+  NodeRecord,
+  'nodeEpoch' | 'version' | 'tcpPort' | 'wsPort' | 'wssPort' | 'httpPort' | 'connCount' | 'ipCount' | 'updatedMs'
+> & {
+  /** An operator drains it, or it is not ready. */
+  readonly isDraining: boolean;
+};
+
+/**
+ * What this node tells the cluster about itself with each renewal. Call it once before the start is over: it throws for what
+ * the table of options cannot check.
+ * @throws HalleyError NODE_PLACE_INVALID
+ */
+export function nodeRecordOf(config: Config, counts: NodeCounts): NodeRecord {
+  const { node, host, role } = config;
+  const place = nodePlaceOf(config);
+  const ownAddrs = WILDCARDS.has(host) ? [] : [host];
+  return {
+    ...counts,
+    serverId: serverIdOf(config),
+    hostname: hostname(),
+    addrs: node.addrs.length > 0 ? node.addrs : ownAddrs,
+    region: node.region,
+    zone: node.zone,
+    latitude: place?.latitude,
+    longitude: place?.longitude,
+    weight: node.weight,
+    capacity: node.capacity,
+    roles: rolesOf(role),
   };
 }

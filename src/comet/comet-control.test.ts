@@ -1,109 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { allocateThreadMemory, ThreadRuntime } from '../actor/index.js';
-import { ManualClock } from '../clock/index.js';
 import { CLOSE, OUTCOME } from '../errors/index.js';
 import { PUSH_OUTCOME, type PushCommand, type PushTarget } from '../push/index.js';
-import { MemorySessions } from '../store/index.js';
-import { allocateCounters, METRIC, METRICS, memoryLog, ThreadCounters } from '../telemetry/index.js';
-import { CometControl } from './comet-control.js';
-import { testIds } from './fixtures/in-memory-ring.js';
-import { RAW_KIND, SPEED_OFFSET } from './push-record.layout.js';
-import { RecordLink } from './record-link.js';
-import { allocateRoomCounts, RoomCounts } from './room-counts.js';
-import { Sequencer } from './sequencer.js';
+import { METRIC } from '../telemetry/index.js';
+import { type ControlNode, REQUEST_TIMEOUT_MS, startControlNode } from './fixtures/control-node.js';
 import { CONNECT_STATUS, MESSAGE } from './thread-messages.js';
 
-const THREAD_COUNT = 4;
-const REQUEST_TIMEOUT_MS = 5_000;
-
-/** A bucket's end of the rings, inside this thread: what it is told is kept, what it says is written by hand. */
-class FakeBucket {
-  readonly runtime: ThreadRuntime;
-  readonly link: RecordLink;
-  readonly thread: number;
-  /** CONTROL messages and `push` rows, in the order of the ring. */
-  readonly heard: unknown[] = [];
-
-  constructor(runtime: ThreadRuntime) {
-    this.runtime = runtime;
-    this.thread = runtime.threadIndex;
-    this.link = new RecordLink(runtime.writer, () => {});
-    runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, length) =>
-      this.heard.push(this.link.decode(bytes, offset, length)),
-    );
-    for (const [name, kind] of Object.entries(RAW_KIND)) {
-      if (kind === RAW_KIND.CONTROL) continue;
-      runtime.onRaw(kind, (bytes, offset) => {
-        const view = new DataView(bytes.buffer, bytes.byteOffset);
-        this.heard.push(['push', name, view.getUint32(offset + SPEED_OFFSET, true)]);
-      });
-    }
-  }
-
-  /** What it has been told since the last call. */
-  take(): unknown[] {
-    this.runtime.drainNow();
-    return this.heard.splice(0);
-  }
-}
-
-interface Node {
-  readonly comet: CometControl;
-  readonly control: ThreadRuntime;
-  readonly sequencer: Sequencer;
-  readonly sessions: MemorySessions;
-  readonly roomCounts: RoomCounts;
-  readonly counters: ThreadCounters;
-  readonly log: ReturnType<typeof memoryLog>;
-  readonly buckets: readonly [FakeBucket, FakeBucket, FakeBucket];
-  /** A bucket says something, and the control thread hears it. */
-  say(bucket: FakeBucket, message: readonly unknown[]): void;
-  connect(bucket: FakeBucket, connId: number, mid: number, key: string, rooms?: string[], ip?: string): void;
-}
-
-let node: Node;
-
-function startNode(): Node {
-  const memory = allocateThreadMemory({ threadCount: THREAD_COUNT, ringCapacityBytes: 65_536 });
-  const onError = (error: unknown) => {
-    throw error;
-  };
-  const control = new ThreadRuntime(memory, 0, onError);
-  const buckets = [1, 2, 3].map((index) => new FakeBucket(new ThreadRuntime(memory, index, onError))) as [
-    FakeBucket,
-    FakeBucket,
-    FakeBucket,
-  ];
-  for (const runtime of [control, ...buckets.map((bucket) => bucket.runtime)]) runtime.start();
-  const sequencer = new Sequencer(control.writer, testIds().ids, {
-    roomCapacity: 3,
-    firstEpoch: 1_000,
-    maxBodyBytes: 8_192,
-  });
-  const sessions = new MemorySessions();
-  const roomCounts = new RoomCounts(allocateRoomCounts(3, THREAD_COUNT), THREAD_COUNT);
-  const counters = new ThreadCounters(allocateCounters(METRICS, 1), 0);
-  const log = memoryLog();
-  const comet = new CometControl(
-    { serverId: 'node-a', nodeEpoch: 3, requestTimeoutMs: REQUEST_TIMEOUT_MS },
-    { runtime: control, sequencer, sessions, roomCounts, counters, clock: new ManualClock(5), log: log.logger },
-  );
-  const say = (bucket: FakeBucket, message: readonly unknown[]) => {
-    bucket.link.send(1, message);
-    control.drainNow();
-  };
-  const connect: Node['connect'] = (bucket, connId, mid, key, rooms = [], ip = '10.0.0.1') =>
-    say(bucket, [MESSAGE.CONNECT, connId, mid, key, 'web', ip, rooms]);
-  return { comet, control, sequencer, sessions, roomCounts, counters, log, buckets, say, connect };
-}
+let node: ControlNode;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  node = startNode();
+  node = startControlNode();
 });
 afterEach(() => {
-  node.comet.close();
-  for (const runtime of [node.control, ...node.buckets.map((bucket) => bucket.runtime)]) runtime.close();
+  node.close();
   vi.useRealTimers();
 });
 
@@ -433,5 +342,86 @@ describe('what an application in a bucket asks for', () => {
     node.comet.connect({ pusher: { push: () => PUSH_OUTCOME.OK }, onShutdown });
     node.say(node.buckets[0], [MESSAGE.SHUTDOWN]);
     expect(onShutdown).toHaveBeenCalledOnce();
+  });
+});
+
+describe('upstream', () => {
+  const told: string[] = [];
+  beforeEach(() => {
+    node.comet.close();
+    for (const runtime of [node.control, ...node.buckets.map((bucket) => bucket.runtime)]) runtime.close();
+    told.length = 0;
+    node = startControlNode(undefined, undefined, undefined, {
+      connected: (session, previous) => void told.push(`connected ${session.connId} ${previous?.connId}`),
+      disconnected: (session, reason) => {
+        told.push(
+          `disconnected ${session.connId} ${reason}, devices left ${node.sessions.byMids([session.mid]).length}`,
+        );
+      },
+      message: () => {},
+      room: () => {},
+    });
+  });
+
+  it('hears of a session when it is stored and when it is out of the directory, and of a takeover once', () => {
+    const [first, second] = node.buckets;
+    node.connect(first, 7, 42, 'device');
+    node.connect(second, 8, 42, 'device');
+    node.say(first, [MESSAGE.DISCONNECT, 7, 'device', 3500]);
+    node.connect(second, 9, 43, 'device');
+    node.say(second, [MESSAGE.DISCONNECT, 8, 'device', 3003]);
+    expect(told).toEqual(['connected 7 undefined', 'connected 8 7', 'disconnected 8 idle, devices left 0']);
+  });
+
+  it('hears of every channel of a bucket that died', () => {
+    const [bucket] = node.buckets;
+    node.connect(bucket, 1, 42, 'phone');
+    node.connect(bucket, 2, 42, 'tablet');
+    told.length = 0;
+    node.comet.bucketLost(bucket.thread);
+    expect(told).toEqual([
+      'disconnected 1 bucket failed, devices left 0',
+      'disconnected 2 bucket failed, devices left 0',
+    ]);
+  });
+});
+
+describe('upstream', () => {
+  const told: string[] = [];
+  beforeEach(() => {
+    node.close();
+    told.length = 0;
+    node = startControlNode(undefined, undefined, undefined, {
+      connected: (session, previous) => void told.push(`connected ${session.connId} ${previous?.connId}`),
+      disconnected: (session, reason) => {
+        told.push(
+          `disconnected ${session.connId} ${reason}, devices left ${node.sessions.byMids([session.mid]).length}`,
+        );
+      },
+      message: () => {},
+      room: () => {},
+    });
+  });
+
+  it('hears of a session when it is stored and when it is out of the directory, and of a takeover once', () => {
+    const [first, second] = node.buckets;
+    node.connect(first, 7, 42, 'device');
+    node.connect(second, 8, 42, 'device');
+    node.say(first, [MESSAGE.DISCONNECT, 7, 'device', 3500]);
+    node.connect(second, 9, 43, 'device');
+    node.say(second, [MESSAGE.DISCONNECT, 8, 'device', 3003]);
+    expect(told).toEqual(['connected 7 undefined', 'connected 8 7', 'disconnected 8 idle, devices left 0']);
+  });
+
+  it('hears of every channel of a bucket that died', () => {
+    const [bucket] = node.buckets;
+    node.connect(bucket, 1, 42, 'phone');
+    node.connect(bucket, 2, 42, 'tablet');
+    told.length = 0;
+    node.comet.bucketLost(bucket.thread);
+    expect(told).toEqual([
+      'disconnected 1 bucket failed, devices left 0',
+      'disconnected 2 bucket failed, devices left 0',
+    ]);
   });
 });

@@ -3,29 +3,46 @@
  * job and logic.
  *
  * Threads: control thread only.
- * Guarantees: a session is stored and its rooms are opened before the bucket hears of it, and both in the order of the
- *   bucket's requests; what belonged to a bucket that died is gone before its successor is ready.
+ * Guarantees: a session is stored and its rooms are opened before the bucket hears of it; alone also in the order of the
+ *   bucket's requests, in a cluster in the order in which Redis answers. What belonged to a bucket that died is gone before its
+ *   successor is ready. In a cluster a connect is answered when the session stands in the map of all and its rooms are linked;
+ *   offsets are those of that moment.
  */
 import type { ThreadRuntime } from '../actor/index.js';
 import type { Clock } from '../clock/index.js';
-import { CLOSE, OUTCOME, type Outcome } from '../errors/index.js';
+import { CLOSE, type CloseCodeRow, OUTCOME, type Outcome } from '../errors/index.js';
 import {
   type ChannelSelector,
+  type ClusterSessions,
   type CometPort,
   type DisconnectAdvice,
+  type GapScope,
+  type NodeDirectory,
+  type NodeMail,
   PUSH_OUTCOME,
   type PushCommand,
   type Pusher,
   type PushOutcome,
   type PushTarget,
+  type PutSession,
   type RoomCount,
+  type RoomLinks,
+  type RoomPlace,
   type Session,
+  type SessionOwner,
+  type Upstream,
 } from '../push/index.js';
 import type { MemorySessions } from '../store/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../telemetry/index.js';
+import { BucketRequests } from './bucket-requests.js';
+import { closeText, readClientMessages } from './client-messages.js';
+import { ClusterConnects } from './cluster-connects.js';
+import { ClusterRooms } from './cluster-rooms.js';
+import { IpCounts } from './ip-counts.js';
 import { RAW_KIND } from './push-record.layout.js';
 import { RecordLink } from './record-link.js';
 import type { RoomCounts } from './room-counts.js';
+import { RoomRecovery, type RoomRecoveryOptions } from './room-recovery.js';
 import type { DirectTargets, Sequencer } from './sequencer.js';
 import {
   type BucketMessage,
@@ -44,6 +61,14 @@ export interface CometControlOptions {
   readonly requestTimeoutMs: number;
 }
 
+/** What makes this node one of many. */
+export interface CometClusterParts {
+  readonly sessions: ClusterSessions;
+  readonly nodes: NodeDirectory;
+  readonly mail: NodeMail;
+  readonly rooms: RoomLinks;
+}
+
 export interface CometControlParts {
   readonly runtime: ThreadRuntime;
   readonly sequencer: Sequencer;
@@ -51,37 +76,65 @@ export interface CometControlParts {
   readonly sessions: MemorySessions;
   readonly roomCounts: RoomCounts;
   readonly counters: ThreadCounters;
+  /** In a cluster its wall time is that of the cluster: the sessions of a key are ordered by it. */
   readonly clock: Clock;
   readonly log: Logger;
-}
-
-/** A call that waits for the answers of several buckets. */
-interface PendingRequest {
-  readonly resolve: (count: number) => void;
-  waitingMask: number;
-  count: number;
-  readonly timer: NodeJS.Timeout;
+  /** Absent: the node is alone. */
+  readonly cluster?: CometClusterParts;
+  /** Where connects, disconnects and messages of clients are told; undefined: nowhere. */
+  readonly upstream?: Upstream | undefined;
+  /** Answers op 23 of the channels; undefined: no room has history. */
+  readonly recovery?: RoomRecoveryOptions;
 }
 
 export class CometControl implements CometPort {
   readonly #options: CometControlOptions;
   readonly #parts: CometControlParts;
   readonly #link: RecordLink;
-  readonly #requests = new Map<number, PendingRequest>();
-  readonly #channelCountByIp = new Map<string, number>();
-  #request = 0;
+  readonly #requests: BucketRequests;
+  readonly #recovery: RoomRecovery | undefined;
+  readonly #ips = new IpCounts();
+  /** Both undefined where the node is alone. */
+  readonly #connects: ClusterConnects | undefined;
+  readonly #rooms: ClusterRooms | undefined;
+  /** How often each thread lost everything: an answer that waited across it is not sent. */
+  readonly #lives = new Map<number, number>();
   /** Threads that are up. */
   #readyMask = 0;
   #pusher: Pusher | undefined;
   #onShutdown: (() => void) | undefined;
+  #isClosed = false;
 
   constructor(options: CometControlOptions, parts: CometControlParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#requests = new BucketRequests(options.requestTimeoutMs, parts.log);
     this.#link = new RecordLink(parts.runtime.writer, () => parts.runtime.signalSoon());
+    if (parts.recovery !== undefined) {
+      this.#recovery = new RoomRecovery(parts.recovery, {
+        clock: parts.clock,
+        counters: parts.counters,
+        canSend: () => this.#link.backlogCount === 0,
+        send: (thread, message) => this.#link.send(1 << thread, message),
+      });
+    }
+    const { cluster, sequencer } = parts;
+    if (cluster !== undefined) {
+      this.#rooms = new ClusterRooms(cluster.rooms, (room) => sequencer.roomNo(room) !== 0);
+      this.#connects = new ClusterConnects(options.serverId, cluster, this.#rooms, {
+        holds: (session) => this.holds(session),
+        undo: (session) => this.#undo(session),
+        close: (session, row) => this.#closeChannel(session, row),
+        answer: ({ bucket, connId }, status, rooms) => {
+          const infos = rooms.map((room) => sequencer.occupy(room, bucket));
+          this.#link.send(1 << bucket, [MESSAGE.CONNECTED, connId, status, infos]);
+        },
+      });
+    }
     parts.runtime.onRaw(RAW_KIND.CONTROL, (bytes, offset, lengthBytes, fromThread) =>
       this.#onMessage(this.#link.decode(bytes, offset, lengthBytes) as BucketMessage, fromThread),
     );
+    if (parts.upstream !== undefined) readClientMessages(parts.runtime, parts.sessions, parts.upstream);
   }
 
   /** Pushes of applications in the buckets go through the same door as everyone's. */
@@ -100,7 +153,12 @@ export class CometControl implements CometPort {
     this.#readyMask &= ~(1 << thread);
     const { sessions, sequencer, roomCounts } = this.#parts;
     const { serverId, nodeEpoch } = this.#options;
-    for (const session of sessions.removeBucket(serverId, nodeEpoch, thread)) this.#forgetIp(session.remoteIp);
+    const removed = sessions.removeBucket(serverId, nodeEpoch, thread);
+    for (const session of removed) {
+      this.#ips.remove(session.remoteIp);
+      this.#parts.upstream?.disconnected(session, CLOSE.BUCKET_FAILED.reason);
+    }
+    void this.#parts.cluster?.sessions.removeAll(removed);
     this.#parts.counters.set(METRIC.sessions, sessions.count());
     for (const room of sequencer.rooms()) roomCounts.set(room.roomNo, thread, 0);
     this.#link.forgetThread(thread);
@@ -109,17 +167,31 @@ export class CometControl implements CometPort {
 
   /** The thread has no members of any room, and will not answer what it was asked. */
   #forgetThread(thread: number): void {
-    this.#parts.sequencer.vacateAll(thread);
-    for (const [request, pending] of this.#requests) this.#answer(request, pending, thread, 0);
+    const { sequencer } = this.#parts;
+    const rooms = this.#rooms === undefined ? [] : Array.from(sequencer.rooms(), ({ room }) => room);
+    sequencer.vacateAll(thread);
+    this.#recovery?.forgetThread(thread);
+    this.#lives.set(thread, (this.#lives.get(thread) ?? 0) + 1);
+    this.#connects?.endBucket(thread);
+    for (const room of rooms) if (sequencer.roomNo(room) === 0) this.#rooms?.left(room);
+    this.#requests.forgetThread(thread);
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#recovery?.close();
+    this.#connects?.close();
     this.#link.close();
-    for (const pending of this.#requests.values()) {
-      clearTimeout(pending.timer);
-      pending.resolve(pending.count);
-    }
-    this.#requests.clear();
+    this.#requests.close();
+  }
+
+  /** For RoomSequence: see Sequencer.placeRoom(). */
+  placeRoom(room: string, place: RoomPlace, tellsGap: boolean): PushOutcome {
+    if (this.#link.backlogCount > 0) return PUSH_OUTCOME.FULL;
+    const outcome = this.#parts.sequencer.placeRoom(room, place, tellsGap);
+    if (outcome !== OUTCOME.OK) return PUSH_OUTCOME.FULL;
+    this.#parts.runtime.signalSoon();
+    return PUSH_OUTCOME.OK;
   }
 
   // CometPort.
@@ -138,6 +210,21 @@ export class CometControl implements CometPort {
       return PUSH_OUTCOME.FULL;
     }
     return PUSH_OUTCOME.TOO_LARGE;
+  }
+
+  tellGap(scope: GapScope): PushOutcome {
+    if (this.#link.backlogCount > 0) return PUSH_OUTCOME.FULL;
+    const { sequencer, runtime } = this.#parts;
+    const outcome = scope.kind === 'room' ? sequencer.gapRoom(scope.room) : this.#gapForAll(scope.kind);
+    if (outcome !== OUTCOME.OK) return PUSH_OUTCOME.FULL;
+    runtime.signalSoon();
+    return PUSH_OUTCOME.OK;
+  }
+
+  #gapForAll(kind: 'direct' | 'all'): Outcome {
+    if (this.#readyMask === 0) return OUTCOME.OK;
+    const { sequencer } = this.#parts;
+    return kind === 'all' ? sequencer.gapAll(this.#readyMask) : sequencer.gapDirect(this.#readyMask);
   }
 
   disconnect(channels: ChannelSelector, advice: DisconnectAdvice): Promise<number> | number {
@@ -163,12 +250,12 @@ export class CometControl implements CometPort {
 
   roomCount(room: string): number {
     const roomNo = this.#parts.sequencer.roomNo(room);
-    return roomNo === 0 ? 0 : this.#parts.roomCounts.total(roomNo);
+    return roomNo === 0 ? 0 : this.#parts.roomCounts.localTotal(roomNo);
   }
 
   *roomCounts(): Generator<RoomCount> {
     for (const { room, roomNo } of this.#parts.sequencer.rooms()) {
-      const count = this.#parts.roomCounts.total(roomNo);
+      const count = this.#parts.roomCounts.localTotal(roomNo);
       if (count > 0) yield { room, count };
     }
   }
@@ -178,17 +265,17 @@ export class CometControl implements CometPort {
   }
 
   ipCount(): number {
-    return this.#channelCountByIp.size;
+    return this.#ips.ipCount;
   }
 
   // Pushes.
 
-  #deliver({ target, op, body }: PushCommand): Outcome {
+  #deliver({ target, op, body, messageId, place }: PushCommand): Outcome {
     const { sequencer, sessions } = this.#parts;
     switch (target.kind) {
       case 'rooms': {
         const [room] = target.rooms;
-        return room === undefined ? OUTCOME.OK : sequencer.pushRoom(room, op, body);
+        return room === undefined ? OUTCOME.OK : sequencer.pushRoom(room, op, body, messageId, place);
       }
       case 'keys':
         return sequencer.pushDirect(
@@ -196,20 +283,26 @@ export class CometControl implements CometPort {
           op,
           body,
           target.ignoresWatchSet === true,
+          messageId,
         );
       case 'mids':
-        return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body);
+        return sequencer.pushDirect(targetsOf(sessions.byMids(target.mids)), op, body, false, messageId);
       case 'all':
-        return this.#deliverAll(target, op, body);
+        return this.#deliverAll(target, op, body, messageId);
     }
   }
 
-  #deliverAll(target: PushTarget & { kind: 'all' }, op: number, body: Uint8Array): Outcome {
+  #deliverAll(
+    target: PushTarget & { kind: 'all' },
+    op: number,
+    body: Uint8Array,
+    messageId: Uint8Array | undefined,
+  ): Outcome {
     const bucketCount = bitCount(this.#readyMask);
     if (bucketCount === 0) return OUTCOME.OK;
     // goim divided by its number of comets, and by zero without one (W12).
     const speed = target.speedPerSec <= 0 ? 0 : Math.max(1, Math.round(target.speedPerSec / bucketCount));
-    return this.#parts.sequencer.pushAll(this.#readyMask, speed, op, body);
+    return this.#parts.sequencer.pushAll(this.#readyMask, speed, op, body, messageId);
   }
 
   // Messages from buckets.
@@ -225,17 +318,21 @@ export class CometControl implements CometPort {
       case MESSAGE.OCCUPY:
         this.#onOccupy(message, thread);
         return;
-      case MESSAGE.VACATE:
+      case MESSAGE.VACATE: {
+        const room = this.#rooms === undefined ? undefined : this.#parts.sequencer.roomName(message[1]);
         this.#parts.sequencer.vacate(message[1], thread);
+        if (room !== undefined) this.#rooms?.left(room);
         return;
+      }
       case MESSAGE.PUBLISH:
         this.#onPublish(message, thread);
         return;
-      case MESSAGE.DONE: {
-        const pending = this.#requests.get(message[1]);
-        if (pending !== undefined) this.#answer(message[1], pending, thread, message[2]);
+      case MESSAGE.DONE:
+        this.#requests.answer(message[1], thread, message[2]);
         return;
-      }
+      case MESSAGE.RECOVER:
+        this.#recovery?.request(thread, message);
+        return;
       case MESSAGE.RESET:
         this.#forgetThread(thread);
         return;
@@ -261,32 +358,105 @@ export class CometControl implements CometPort {
       sinceMs: clock.nowMs(),
     };
     const stored = sessions.put(session);
-    if (stored.status === 'foreign') {
+    if (stored.status !== 'stored') {
       this.#link.send(1 << thread, [MESSAGE.CONNECTED, connId, CONNECT_STATUS.FOREIGN, []]);
       return;
     }
-    this.#countIp(remoteIp);
+    this.#ips.add(remoteIp);
     const { previous } = stored;
+    this.#parts.upstream?.connected(session, previous);
     if (previous !== undefined) {
-      this.#forgetIp(previous.remoteIp);
-      const { code, reason } = CLOSE.TAKEN_OVER;
-      this.#link.send(1 << previous.bucket, [MESSAGE.CLOSE, 0, [previous.connId], code, reason, false, 0]);
+      this.#ips.remove(previous.remoteIp);
+      this.#closeChannel(previous, CLOSE.TAKEN_OVER);
+    }
+    if (this.#connects !== undefined) {
+      this.#connects.begin(session, rooms);
+      this.#parts.counters.set(METRIC.sessions, sessions.count());
+      return;
     }
     const infos = rooms.map((room) => sequencer.occupy(room, thread));
     this.#link.send(1 << thread, [MESSAGE.CONNECTED, connId, CONNECT_STATUS.STORED, infos]);
     this.#parts.counters.set(METRIC.sessions, sessions.count());
   }
 
-  #onDisconnect([, connId, key]: DisconnectMessage, thread: number): void {
+  #onDisconnect([, connId, key, closeCode]: DisconnectMessage, thread: number): void {
     const { serverId, nodeEpoch } = this.#options;
-    const removed = this.#parts.sessions.remove({ key, serverId, nodeEpoch, bucket: thread, connId });
-    if (removed !== undefined) this.#forgetIp(removed.remoteIp);
+    const owner: SessionOwner = { key, serverId, nodeEpoch, bucket: thread, connId };
+    const removed = this.#parts.sessions.remove(owner);
+    if (removed !== undefined) {
+      this.#ips.remove(removed.remoteIp);
+      this.#parts.upstream?.disconnected(removed, closeText(closeCode));
+    }
     this.#parts.counters.set(METRIC.sessions, this.#parts.sessions.count());
+    // Also of a channel that was taken over here: what took it over may not stand in the map of all yet.
+    if (this.#connects?.end(thread, connId) === false) void this.#parts.cluster?.sessions.remove(owner);
   }
 
   #onOccupy([, request, rooms]: OccupyMessage, thread: number): void {
+    const linked = this.#rooms?.hold(rooms);
+    if (linked !== undefined) {
+      void this.#occupyWhen(linked, request, rooms, thread);
+      return;
+    }
+    this.#occupy(request, rooms, thread);
+  }
+
+  async #occupyWhen(linked: Promise<unknown>, request: number, rooms: string[], thread: number): Promise<void> {
+    const life = this.#lives.get(thread);
+    await linked;
+    if (this.#isClosed) return;
+    if (this.#lives.get(thread) === life) this.#occupy(request, rooms, thread);
+    else this.#rooms?.release(rooms);
+  }
+
+  #occupy(request: number, rooms: readonly string[], thread: number): void {
     const infos = rooms.map((room) => this.#parts.sequencer.occupy(room, thread));
     this.#link.send(1 << thread, [MESSAGE.OCCUPIED, request, infos]);
+    this.#rooms?.release(rooms);
+  }
+
+  // The cluster.
+
+  #undo(session: Session): void {
+    const removed = this.#parts.sessions.remove(session);
+    if (removed !== undefined) this.#ips.remove(removed.remoteIp);
+    this.#parts.counters.set(METRIC.sessions, this.#parts.sessions.count());
+  }
+
+  #closeChannel({ bucket, connId }: Session, row: CloseCodeRow): void {
+    this.#link.send(1 << bucket, [MESSAGE.CLOSE, 0, [connId], row.code, row.reason, false, 0]);
+  }
+
+  /** By NodeMail: close a connection of this node, if the key still is this one's. */
+  closeConnection(owner: SessionOwner, advice: DisconnectAdvice): void {
+    const { serverId, nodeEpoch } = this.#options;
+    // Connection ids are unique within one process, whichever incarnations it goes through; an earlier one's mean others.
+    const lastEpoch = this.#parts.cluster?.nodes.nodeEpoch ?? nodeEpoch;
+    if (owner.serverId !== serverId || owner.nodeEpoch < nodeEpoch || owner.nodeEpoch > lastEpoch) return;
+    const session = this.#parts.sessions.byKey(owner.key);
+    if (session?.connId !== owner.connId || session.bucket !== owner.bucket) return;
+    const { code, reason, reconnect, retryAfterMs } = advice;
+    this.#link.send(1 << session.bucket, [MESSAGE.CLOSE, 0, [session.connId], code, reason, reconnect, retryAfterMs]);
+  }
+
+  /** Every session of this node, for the rewrite; may be read slowly. */
+  *ownSessions(): Generator<Session> {
+    yield* this.#parts.sessions.all();
+  }
+
+  /** True while the key still belongs to this very connection. */
+  holds(session: Session): boolean {
+    return this.#parts.sessions.byKey(session.key) === session;
+  }
+
+  /** The map of all was told of a session after its channel was answered, or again: what was found there counts now. */
+  onLateWrite(session: Session, result: PutSession): void {
+    this.#connects?.onLateWrite(session, result);
+  }
+
+  /** For a shutdown: the map of all forgets what this node still has. */
+  async leaveCluster(): Promise<void> {
+    await this.#parts.cluster?.sessions.removeAll([...this.#parts.sessions.all()]);
   }
 
   #onPublish([, request, target, op, body]: PublishMessage, thread: number): void {
@@ -311,40 +481,11 @@ export class CometControl implements CometPort {
     messageOf: (request: number, connIds: readonly number[]) => readonly unknown[],
   ): Promise<number> | number {
     if (targets.size === 0) return 0;
-    this.#request += 1;
-    const request = this.#request;
-    let waitingMask = 0;
-    for (const thread of targets.keys()) waitingMask |= 1 << thread;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        const pending = this.#requests.get(request);
-        this.#requests.delete(request);
-        this.#parts.log.warn({ request, waitingMask: pending?.waitingMask ?? 0 }, 'a bucket did not answer in time');
-        resolve(pending?.count ?? 0);
-      }, this.#options.requestTimeoutMs);
-      this.#requests.set(request, { resolve, waitingMask, count: 0, timer });
+    let targetMask = 0;
+    for (const thread of targets.keys()) targetMask |= 1 << thread;
+    return this.#requests.ask(targetMask, (request) => {
       for (const [thread, connIds] of targets) this.#link.send(1 << thread, messageOf(request, connIds));
     });
-  }
-
-  #answer(request: number, pending: PendingRequest, thread: number, count: number): void {
-    if ((pending.waitingMask & (1 << thread)) === 0) return;
-    pending.waitingMask &= ~(1 << thread);
-    pending.count += count;
-    if (pending.waitingMask !== 0) return;
-    clearTimeout(pending.timer);
-    this.#requests.delete(request);
-    pending.resolve(pending.count);
-  }
-
-  #countIp(ip: string): void {
-    this.#channelCountByIp.set(ip, (this.#channelCountByIp.get(ip) ?? 0) + 1);
-  }
-
-  #forgetIp(ip: string): void {
-    const count = this.#channelCountByIp.get(ip) ?? 0;
-    if (count <= 1) this.#channelCountByIp.delete(ip);
-    else this.#channelCountByIp.set(ip, count - 1);
   }
 }
 

@@ -310,3 +310,40 @@ describe('the sequencer against a naive model', () => {
     );
   });
 });
+
+describe('gaps of the sequencer', () => {
+  it('spend one offset of a room or of all, and go to the threads with members', () => {
+    const { ring, sequencer } = setUp();
+    sequencer.occupy('live://1', 1);
+    sequencer.pushRoom('live://1', 1000, body('a'));
+    expect(sequencer.gapRoom('live://1')).toBe(OUTCOME.OK);
+    sequencer.pushRoom('live://1', 1000, body('b'));
+    sequencer.gapAll(2);
+    sequencer.gapDirect(2);
+    sequencer.pushAll(2, 0, 1000, body('c'));
+    const rows = ring.read(1).map(({ kind, bytes }) => {
+      const view = new DataView(bytes.buffer, bytes.byteOffset);
+      const scope = kind === RAW_KIND.GAP ? view.getUint32(SPEED_OFFSET, true) : 0;
+      return [kind, scope, view.getUint32(SUBJECT_OFFSET, true), view.getFloat64(OFFSET_OFFSET, true)];
+    });
+    expect(rows).toEqual([
+      [RAW_KIND.ROOM_PUSH, 0, 1, 1],
+      [RAW_KIND.GAP, 1, 1, 2],
+      [RAW_KIND.ROOM_PUSH, 0, 1, 3],
+      [RAW_KIND.GAP, 3, 0, 1],
+      [RAW_KIND.GAP, 2, 0, 0],
+      [RAW_KIND.ALL_PUSH, 0, 0, 2],
+    ]);
+    expect(ring.read(2).filter(({ kind }) => kind === RAW_KIND.GAP)).toHaveLength(0);
+  });
+
+  it('of a room without members write nothing, and in a full ring leave no trace', () => {
+    const { ring, sequencer } = setUp();
+    expect(sequencer.gapRoom('live://nobody')).toBe(OUTCOME.OK);
+    expect(ring.read(1)).toEqual([]);
+    const [, , before] = sequencer.occupy('live://1', 1);
+    while (ring.writer.claim(8) === OUTCOME.OK) ring.writer.commit(99, 0, 8);
+    expect(sequencer.gapRoom('live://1')).toBe(OUTCOME.FULL);
+    expect(sequencer.occupy('live://1', 1)[2]).toBe(before);
+  });
+});

@@ -14,6 +14,8 @@ export const MESSAGE = {
   SHUTDOWN: 7,
   /** Records for this bucket were lost: it has closed all channels and holds no room; forget what it asked before. */
   RESET: 8,
+  /** Messages of a room are to be sent again (op 23). */
+  RECOVER: 16,
   // control -> bucket
   CONNECTED: 32,
   OCCUPIED: 33,
@@ -21,6 +23,7 @@ export const MESSAGE = {
   JOIN: 35,
   LEAVE: 36,
   PUBLISHED: 37,
+  RECOVERED: 48,
 } as const;
 
 /** A room as the sequencer knows it: number on this node (0: refused, the node is full), incarnation, last offset given. */
@@ -39,7 +42,13 @@ export type ConnectMessage = [
   remoteIp: string,
   rooms: string[],
 ];
-export type DisconnectMessage = [type: typeof MESSAGE.DISCONNECT, connId: number, key: string];
+export type DisconnectMessage = [
+  type: typeof MESSAGE.DISCONNECT,
+  connId: number,
+  key: string,
+  /** Close code that the bucket gave; 0: the client went, or its network did. */
+  closeCode: number,
+];
 export type OccupyMessage = [type: typeof MESSAGE.OCCUPY, request: number, rooms: string[]];
 export type VacateMessage = [type: typeof MESSAGE.VACATE, roomNo: number];
 export type PublishMessage = [
@@ -48,6 +57,14 @@ export type PublishMessage = [
   target: unknown,
   op: number,
   body: Uint8Array,
+];
+/** Everything of the room behind `offset`, if its epoch still is `epoch`. */
+export type RecoverMessage = [
+  type: typeof MESSAGE.RECOVER,
+  request: number,
+  room: string,
+  epoch: number,
+  offset: number,
 ];
 export type DoneMessage = [type: typeof MESSAGE.DONE, request: number, count: number];
 export type ShutdownMessage = [type: typeof MESSAGE.SHUTDOWN];
@@ -58,6 +75,7 @@ export type BucketMessage =
   | OccupyMessage
   | VacateMessage
   | PublishMessage
+  | RecoverMessage
   | DoneMessage
   | ResetMessage
   | ShutdownMessage;
@@ -82,10 +100,25 @@ export type CloseMessage = [
 export type JoinMessage = [type: typeof MESSAGE.JOIN, request: number, connIds: number[], rooms: string[]];
 export type LeaveMessage = [type: typeof MESSAGE.LEAVE, request: number, connIds: number[], rooms: string[]];
 export type PublishedMessage = [type: typeof MESSAGE.PUBLISHED, request: number, outcome: string];
+/** What became of a RECOVER. LATER: the node was too busy, or Redis away; the same request may succeed. */
+export const RECOVER_STATUS = { RECOVERED: 0, REFUSED: 1, LATER: 2 } as const;
+export type RecoverStatus = (typeof RECOVER_STATUS)[keyof typeof RECOVER_STATUS];
+
+/**
+ * `body` of RECOVERED: whole op-26 packets, up to the newest message that stands on the ring in front of this one; empty where
+ * nothing was missed.
+ */
+export type RecoveredMessage = [
+  type: typeof MESSAGE.RECOVERED,
+  request: number,
+  status: RecoverStatus,
+  body: Uint8Array,
+];
 export type ControlMessage =
   | ConnectedMessage
   | OccupiedMessage
   | CloseMessage
   | JoinMessage
   | LeaveMessage
-  | PublishedMessage;
+  | PublishedMessage
+  | RecoveredMessage;

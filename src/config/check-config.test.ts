@@ -44,6 +44,20 @@ describe('rules between options', () => {
     expect(problemsOf({ HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) })).toEqual([]);
   });
 
+  it('refuse an upstream that could send nothing: no Redis, no URL, a short secret, an event nobody knows', () => {
+    const webhook = { HALLEY_UPSTREAM_SINK: 'webhook', HALLEY_UPSTREAM_SECRET: 's'.repeat(32) };
+    expect(problemsOf({ HALLEY_UPSTREAM_SINK: 'stream' })[0]).toContain('must be webhook or none where redis is empty');
+    expect(problemsOf({ HALLEY_UPSTREAM_SINK: 'stream', HALLEY_REDIS: 'redis://127.0.0.1' })).toEqual([]);
+    for (const url of ['', 'ftp://example.com/', 'example.com']) {
+      expect(problemsOf({ ...webhook, HALLEY_UPSTREAM_URL: url })[0]).toContain('must be an http:// or https:// URL');
+    }
+    const url = { HALLEY_UPSTREAM_URL: 'https://example.com/hook' };
+    expect(problemsOf({ ...webhook, ...url })).toEqual([]);
+    expect(problemsOf({ ...webhook, ...url, HALLEY_UPSTREAM_SECRET: 's'.repeat(31) })[0]).toContain('it has 31');
+    expect(problemsOf({ HALLEY_UPSTREAM_EVENTS: 'connect,conect' })[0]).toContain('upstream.events must name events');
+    expect(problemsOf({ HALLEY_UPSTREAM_RETRY_MAX_MS: '100' })[0]).toContain('at most upstream.retry_max_ms, 100');
+  });
+
   it('refuse two services on one port, unless any free port will do', () => {
     expect(problemsOf({ HALLEY_HTTP_PORT: '3102' })).toEqual([
       'http_port must differ from ws_port (ws_port=3102) (from env HALLEY_HTTP_PORT): http_port=3102',

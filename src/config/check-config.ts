@@ -3,13 +3,18 @@
  */
 import { isIPv4 } from 'node:net';
 import { type ConfigProblem, DEFAULT_ORIGIN, type Origin } from './config-problem.js';
+import { historyRulesProblem } from './history-rules.js';
 import { findOption, type OptionRow, optionValue } from './option-rows.js';
-import type { Config, OptionPath } from './option-table.js';
+import { type Config, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';
 import { showValue } from './option-value.js';
 
 const MIN_JWT_SECRET_BYTES = 32;
+const MIN_SECRET_BYTES = 32;
+const UPSTREAM_EVENT_NAMES: readonly string[] = UPSTREAM_EVENT_TYPES;
 /** Room in a record beside the body: header, room id of the usual length, packet header. */
 const PUSH_OVERHEAD_BYTES = 1024;
+/** Room in a record beside a recovery's bytes: room id (4096 at most) twice, batch header, the message around it. */
+const RECOVER_OVERHEAD_BYTES = 16_384;
 
 interface Rule {
   /** Options the rule reads; the first is the one it blames. */
@@ -22,6 +27,14 @@ interface Rule {
 /** True for an address that only this machine can reach: 127.0.0.0/8, ::1, localhost. */
 export function isLoopback(host: string): boolean {
   return (isIPv4(host) && host.startsWith('127.')) || host === '::1' || host.toLowerCase() === 'localhost';
+}
+
+function hasWebhook(sink: string): boolean {
+  return sink === 'webhook' || sink === 'both';
+}
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
 const RULES: readonly Rule[] = [
@@ -64,6 +77,11 @@ const RULES: readonly Rule[] = [
     sentence: (config) => `node.backoff_base_s must be at most node.backoff_max_s, ${config.node.backoff_max_s}`,
   },
   {
+    paths: ['id.max_skew_ms', 'id.lease_ms'],
+    isBroken: (config) => config.id.max_skew_ms * 3 >= config.id.lease_ms,
+    sentence: (config) => `id.max_skew_ms must be less than a third of id.lease_ms, ${config.id.lease_ms}`,
+  },
+  {
     paths: ['ring.max_record_bytes', 'ring.control_bytes'],
     isBroken: (config) => config.ring.max_record_bytes > config.ring.control_bytes / 4,
     sentence: (config) =>
@@ -80,6 +98,47 @@ const RULES: readonly Rule[] = [
     isBroken: (config) => config.limits.push_body_bytes + PUSH_OVERHEAD_BYTES > config.ring.max_record_bytes,
     sentence: (config) =>
       `limits.push_body_bytes must be at most ring.max_record_bytes less ${PUSH_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - PUSH_OVERHEAD_BYTES}`,
+  },
+  {
+    paths: ['upstream.sink', 'redis'],
+    isBroken: ({ upstream, redis }) => (upstream.sink === 'stream' || upstream.sink === 'both') && redis === '',
+    sentence: () => 'upstream.sink must be webhook or none where redis is empty',
+  },
+  {
+    paths: ['upstream.url', 'upstream.sink'],
+    isBroken: ({ upstream }) => hasWebhook(upstream.sink) && !isHttpUrl(upstream.url),
+    sentence: ({ upstream }) =>
+      `upstream.url must be an http:// or https:// URL where upstream.sink is ${upstream.sink}`,
+  },
+  {
+    paths: ['upstream.secret', 'upstream.sink'],
+    isBroken: ({ upstream }) => hasWebhook(upstream.sink) && Buffer.byteLength(upstream.secret) < MIN_SECRET_BYTES,
+    sentence: ({ upstream }) =>
+      `upstream.secret must have at least ${MIN_SECRET_BYTES} bytes where upstream.sink is ${upstream.sink}, it has ${Buffer.byteLength(upstream.secret)}`,
+  },
+  {
+    paths: ['upstream.events'],
+    isBroken: ({ upstream }) => upstream.events.some((type) => !UPSTREAM_EVENT_NAMES.includes(type)),
+    sentence: () => `upstream.events must name events: ${UPSTREAM_EVENT_NAMES.join(', ')}`,
+  },
+  {
+    paths: ['upstream.retry_base_ms', 'upstream.retry_max_ms'],
+    isBroken: ({ upstream }) => upstream.retry_base_ms > upstream.retry_max_ms,
+    sentence: ({ upstream }) =>
+      `upstream.retry_base_ms must be at most upstream.retry_max_ms, ${upstream.retry_max_ms}`,
+  },
+  {
+    paths: ['history.rooms'],
+    isBroken: (config) => historyRulesProblem(config.history.rooms) !== undefined,
+    sentence: (config) => historyRulesProblem(config.history.rooms) ?? '',
+  },
+  {
+    paths: ['history.recover_max_bytes', 'history.rooms', 'ring.max_record_bytes'],
+    isBroken: (config) =>
+      config.history.rooms.length > 0 &&
+      config.history.recover_max_bytes + RECOVER_OVERHEAD_BYTES > config.ring.max_record_bytes,
+    sentence: (config) =>
+      `history.recover_max_bytes must be at most ring.max_record_bytes less ${RECOVER_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - RECOVER_OVERHEAD_BYTES}`,
   },
 ];
 

@@ -6,7 +6,7 @@ import type { LoadedConfig } from './load-config.js';
 import { isSecret, OPTION_ROWS, type OptionRow, optionValue } from './option-rows.js';
 import type { OptionValue } from './option-spec.js';
 import type { OptionPath } from './option-table.js';
-import { expectationOf, REDACTED, showValue } from './option-value.js';
+import { expectationOf, REDACTED, showValue, withoutLogin } from './option-value.js';
 
 export interface OptionExplanation {
   readonly path: OptionPath;
@@ -57,5 +57,5 @@ function explainRow({ config, origins }: LoadedConfig, row: OptionRow): OptionEx
 }
 
 function redactedValue(row: OptionRow, value: OptionValue): OptionValue {
-  return isSecret(row) && value !== '' ? REDACTED : value;
+  return isSecret(row) && value !== '' ? REDACTED : withoutLogin(row, value);
 }

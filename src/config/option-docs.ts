@@ -5,7 +5,7 @@
 import { originText } from './config-problem.js';
 import type { LoadedConfig } from './load-config.js';
 import { ENV_PREFIX, flagRows, isSecret, OPTION_ROWS, type OptionRow, optionValue } from './option-rows.js';
-import { expectationOf, showValue, tomlOf } from './option-value.js';
+import { expectationOf, showValue, tomlOf, withoutLogin } from './option-value.js';
 
 /** One line per flag for `--help`, flag and doc in columns, with the default where there is one. */
 export function helpLines(): string[] {
@@ -57,7 +57,8 @@ export function defaultToml(): string {
 export function effectiveToml({ config, origins }: LoadedConfig): string {
   return renderToml(['# Effective configuration of Halley.'], (row) => {
     const value = optionValue(config, row);
-    if (!isSecret(row) || value === '') return [`${row.key} = ${tomlOf(value)}`];
+    const isShown = !isSecret(row) || value === '';
+    if (isShown && withoutLogin(row, value) === value) return [`${row.key} = ${tomlOf(value)}`];
     return [`# ${row.key} = ${showValue(row, value)} (from ${originText(origins[row.path])})`];
   });
 }

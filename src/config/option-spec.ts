@@ -37,6 +37,8 @@ export interface TextSpec extends SpecBase<'text', string> {
   readonly visibleAscii: boolean;
   /** True: never shown, in no error, table or log. */
   readonly isSecret: boolean;
+  /** True: an URL whose login is never shown; the rest of it is. */
+  readonly hidesLogin: boolean;
 }
 
 /** One of `choices`. */
@@ -84,9 +86,9 @@ export function text(
   defaultValue: string,
   [minBytes, maxBytes]: Range,
   doc: string,
-  extra: Flagged & { readonly visibleAscii?: boolean } = {},
+  extra: Flagged & { readonly visibleAscii?: boolean; readonly hidesLogin?: boolean } = {},
 ): TextSpec {
-  const plain = { visibleAscii: false, isSecret: false, hasFlag: false };
+  const plain = { visibleAscii: false, isSecret: false, hidesLogin: false, hasFlag: false };
   return { kind: 'text', default: defaultValue, minBytes, maxBytes, doc, ...plain, ...extra };
 }
 

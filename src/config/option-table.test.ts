@@ -180,7 +180,8 @@ describe('what follows from the table', () => {
   });
 
   it('is an effective file that loads as the same configuration', () => {
-    const env = Object.fromEntries(OPTION_ROWS.filter((row) => row.kind === 'list').map((row) => [row.env, 'a"b,c']));
+    const lists = OPTION_ROWS.filter((row) => row.kind === 'list' && row.path !== 'upstream.events');
+    const env = Object.fromEntries(lists.map((row) => [row.env, 'a"b:1:1,c:1:1']));
     const loaded = loadConfig({ argvFlags: { host: 'localhost', 'ws-port': '0' }, env, readFile: noFile });
     const again = loadConfig({ argvFlags: { config: 'e.toml' }, env: {}, readFile: () => effectiveToml(loaded) });
     expect(again.config).toEqual(loaded.config);
@@ -213,12 +214,14 @@ function otherValue(path: string): [written: string, value: unknown] {
       return [value, value];
     }
     case 'list':
-      return ['a:1, b:2', ['a:1', 'b:2']];
+      if (path === 'upstream.events') return ['message, connect', ['message', 'connect']];
+      return ['a:1:1, b:2:2', ['a:1:1', 'b:2:2']];
   }
 }
 
 /** Env that the rules between options want beside the other value of `path`. */
 function companions(path: string): Record<string, string> {
   if (path === 'auth.mode') return { HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) };
+  if (path === 'upstream.sink') return { HALLEY_REDIS: 'redis://127.0.0.1' };
   return path === 'ring.max_record_bytes' ? { HALLEY_RING_BUCKET_BYTES: '16777216' } : {};
 }

@@ -16,6 +16,17 @@ const MAX_CLIENT_BODY_BYTES = 128 * KIB - 16;
 /** 2026-01-01T00:00:00Z: an epoch must lie in the past, or ids would be negative. */
 const MAX_ID_EPOCH_MS = 1_767_225_600_000;
 
+/** Every kind of upstream event: the values of `upstream.events`, and the `type` of an event. */
+export const UPSTREAM_EVENT_TYPES = [
+  'message',
+  'connect',
+  'disconnect',
+  'online',
+  'offline',
+  'room_occupied',
+  'room_empty',
+] as const;
+
 /** Options outside any group. */
 export const ROOT_OPTIONS = {
   server_id: text('', [0, 255], 'Name of this node, unique in the cluster; empty takes the host name.', {
@@ -39,7 +50,7 @@ export const ROOT_OPTIONS = {
     '',
     [0, 2048],
     'redis://, rediss://, redis+sentinel:// or redis+cluster:// URL; empty runs the node alone, in memory.',
-    { hasFlag: true, visibleAscii: true },
+    { hasFlag: true, visibleAscii: true, hidesLogin: true },
   ),
   data_dir: text('data', [1, 4096], 'Directory of all files Halley writes; created where it is missing.', WITH_FLAG),
   app: text('', [0, 4096], 'Path of the application module that runs inside the buckets; empty runs none.', WITH_FLAG),
@@ -56,6 +67,10 @@ export const GROUP_OPTIONS = {
     token: secret(4 * KIB, 'Bearer token of the HTTP API; empty asks for none (loopback only).'),
     max_body_bytes: int(MIB, [KIB, 64 * MIB], 'Largest request body of the HTTP API.'),
     max_batch: int(1000, [1, 100_000], 'Most commands in one request to push/batch.'),
+    trusted_proxies: list(
+      256,
+      'Addresses or CIDR blocks of our own proxies, whose X-Forwarded-For is believed; empty believes nobody.',
+    ),
   },
   heartbeat: {
     interval_s: int(240, [1, 86_400], 'Interval that clients are told to send op 2 at.'),
@@ -114,13 +129,30 @@ export const GROUP_OPTIONS = {
       [0, MAX_ID_EPOCH_MS],
       'Unix time that ids count from; never change it on old data.',
     ),
-    machine_block: int(0, [0, 63], 'Block of 16 machine ids of this node; two nodes must differ.'),
+    machine_block: int(0, [0, 63], 'Block of 16 machine ids of a node without Redis; with Redis blocks are leased.'),
     mark_ahead_ms: int(3000, [100, 600_000], 'How far the high-water mark on disk runs ahead of the newest id.'),
+    lease_ms: int(
+      10_000,
+      [1000, 600_000],
+      'Lease of the machine ids in Redis, the same on all nodes; without Redis ids stop after it.',
+    ),
+    max_skew_ms: int(
+      300,
+      [10, 60_000],
+      'Most that the clocks of a node and of Redis may differ by; less than a third of lease_ms.',
+    ),
   },
   node: {
     region: text('', [0, 64], 'Region of this node, preferred for clients of the same region.'),
     zone: text('', [0, 64], 'Zone of this node inside its region.'),
     weight: int(10, [1, 10_000], 'Weight of this node when clients are spread over the nodes.'),
+    capacity: int(
+      0,
+      [0, 100_000_000],
+      'Channels at which the balancer sends this node no more clients; 0 sets no bound.',
+    ),
+    latitude: text('', [0, 64], "Where this node is, in degrees of -90 to 90; empty takes its region's place."),
+    longitude: text('', [0, 64], 'Likewise, in degrees of -180 to 180; set both or none.'),
     addrs: list(64, 'Public addresses of this node, as nodes/weighted tells them.'),
     default_domain: text('', [0, 253], 'Domain that nodes/weighted answers clients without a better node.'),
     host_domain: text('', [0, 253], 'Suffix that makes a server id a public host name.'),
@@ -128,6 +160,19 @@ export const GROUP_OPTIONS = {
     backoff_base_s: int(3, [1, 86_400], 'First wait of a client before it reconnects; at most backoff_max_s.'),
     backoff_factor: number(1.8, [1, 100], "Factor between a client's waits."),
     backoff_jitter: number(0.3, [0, 1], 'Random share of each wait.'),
+  },
+  balancer: {
+    region_weight: number(1.6, [1, 100], "What a node of the client's own region gains in weight."),
+    near_band_km: int(
+      100,
+      [0, 20_100],
+      'Nodes whose distances from a client differ by no more count as equally near; 0 goes by distance alone.',
+    ),
+    regions: list(4096, 'Regions of client addresses, each as block=region; the longest prefix wins.'),
+    regions_file: text('', [0, 4096], 'File with more such rules, one a line, # for comments; empty reads none.'),
+    region_places: list(1024, 'Where regions are, each as region=latitude,longitude in degrees.'),
+    httpdns_ips: int(3, [1, 64], 'IPs in an answer of /halley/httpdns that does not ask for another number.'),
+    httpdns_ttl_s: int(10, [0, 86_400], 'How long a client may keep that answer; 0 forbids it.'),
   },
   cluster: {
     prefix: text('halley', [1, 64], 'First part of every key and channel; two clusters on one Redis must differ.', {
@@ -153,6 +198,74 @@ export const GROUP_OPTIONS = {
     ),
     probe_ms: int(2000, [100, 600_000], 'Interval at which a node checks that its own subscriptions deliver.'),
     rewrite_per_s: int(20_000, [100, 10_000_000], 'Sessions per second written again when Redis comes back empty.'),
+  },
+  stream: {
+    shards: int(
+      1,
+      [1, 256],
+      'Shards of the durable queue, equal on all nodes; with 1 the order holds over all targets.',
+    ),
+    max_messages: int(
+      1_000_000,
+      [1, 1_000_000_000],
+      'Pushes waiting in one shard of the durable queue; above it, 503.',
+    ),
+    max_age_s: int(86_400, [1, 31_536_000], 'Age at which a waiting push is moved to the dead letters; 0 never.', {
+      orZero: true,
+    }),
+    max_in_flight: int(65_536, [1, 16_777_216], 'Durable pushes of one node that wait for Redis; above it, 503.'),
+    replicas: int(0, [0, 16], 'Replicas that must have a durable push before it is answered; fewer attached, 503.'),
+    once_window_s: int(600, [1, 604_800], 'Time in which a repeated Halley-Message-Id is not kept again.'),
+    lease_ms: int(5000, [500, 600_000], 'Lease of a job on a shard; a dead job is replaced after it.'),
+    batch: int(256, [1, 4096], 'Most durable pushes handed over in one round trip.'),
+    max_attempts: int(5, [1, 1000], 'Failures of one durable push until it is moved to the dead letters.'),
+    inbox_max: int(10_000, [1, 10_000_000], 'Durable pushes waiting for one node at which its shards slow down.'),
+  },
+  upstream: {
+    sink: choice(
+      'none',
+      ['none', 'stream', 'webhook', 'both'],
+      'Where events of clients go: a Redis Stream (needs redis), a webhook, both, or nowhere.',
+    ),
+    events: list(16, `Which events: ${UPSTREAM_EVENT_TYPES.join(', ')}; empty sends all.`),
+    url: text('', [0, 2048], 'http:// or https:// address of the webhook.', { visibleAscii: true }),
+    secret: secret(4 * KIB, 'Secret of the signature (HMAC-SHA256) of the webhook, at least 32 bytes.'),
+    lanes: int(
+      8,
+      [1, 256],
+      'Requests to the webhook that may be under way; events of one user share a lane, in order.',
+    ),
+    batch_max_events: int(256, [1, 10_000], 'Events in one batch; a full batch leaves at once.'),
+    batch_max_bytes: int(256 * KIB, [KIB, 16 * MIB], 'Bytes in one batch; a larger event travels alone.'),
+    batch_delay_ms: int(20, [0, 60_000], 'Longest wait of an event for others to share its batch.'),
+    max_waiting_events: int(
+      65_536,
+      [16, 16_777_216],
+      'Events waiting for one sink; at 0.8 of it client messages are refused, at it other events are lost.',
+    ),
+    max_waiting_bytes: int(64 * MIB, [64 * KIB, 16 * GIB], 'The same in bytes.'),
+    offline_debounce_ms: int(5000, [0, 3_600_000], 'How long a user may be without a device before offline is told.'),
+    timeout_ms: int(5000, [10, 600_000], 'Longest wait for an answer of the webhook.'),
+    retry_base_ms: int(200, [1, 60_000], 'Bound of the random wait before the second attempt; doubles with each.'),
+    retry_max_ms: int(30_000, [1, 3_600_000], 'Largest bound of that wait; at least retry_base_ms.'),
+    give_up_ms: int(300_000, [0, 86_400_000], 'Time after which a batch that the webhook never took is a dead letter.'),
+    stream_max_events: int(1_000_000, [1000, 1_000_000_000], 'About how many events the Redis Stream keeps.'),
+    dead_max_bytes: int(64 * MIB, [64 * KIB, 16 * GIB], 'Bytes of dead letters kept in the data directory.'),
+  },
+  history: {
+    rooms: list(
+      64,
+      'Room types that keep their last messages, as type:maxMessages:maxAgeS; * stands for all other types.',
+    ),
+    memory_bytes: int(64 * MIB, [64 * KIB, 64 * GIB], 'Memory of one node for kept messages; silent rooms go first.'),
+    recover_max_messages: int(1000, [1, 10_000], 'Most messages that one recovery (op 23) may bring back.'),
+    recover_max_bytes: int(256 * KIB, [KIB, 8 * MIB], 'Most bytes that one recovery may bring back.'),
+    recover_bytes_per_s: int(
+      128 * MIB,
+      [64 * KIB, 64 * GIB],
+      'Bytes per second of all recoveries of a node; what comes above it waits.',
+    ),
+    recover_timeout_ms: int(5000, [10, 60_000], 'Longest wait of a recovery; then it is refused for now.'),
   },
   bucket: {
     heap_mb: int(0, [64, 65_536], "Heap limit of a bucket; 0 leaves it to Node's own limit.", { orZero: true }),

@@ -83,7 +83,18 @@ export function tomlOf(value: unknown): string {
 /** A value for an error or a table: redacted where it is a secret that is set, cut where it is long. */
 export function showValue(row: OptionRow, value: unknown): string {
   if (isSecret(row) && value !== '') return REDACTED;
-  return showUntyped(value);
+  const shown = showUntyped(withoutLogin(row, value));
+  // A value of the wrong shape (a list of URLs) has no place where its login ends.
+  return row.kind === 'text' && row.hidesLogin && typeof value !== 'string' && shown.includes('@') ? REDACTED : shown;
+}
+
+/**
+ * The value without the login, where it is an URL that may hold one. A password may hold a raw @ or /, so everything up to
+ * the last @ goes.
+ */
+export function withoutLogin<T>(row: OptionRow, value: T): T | string {
+  if (row.kind !== 'text' || !row.hidesLogin || typeof value !== 'string') return value;
+  return value.replace(/^([a-z+]*:\/\/)?.*@/s, '$1***@');
 }
 
 /** Like `showValue` for a value of any shape (a date, a table, a big integer); never the value of a secret. */

@@ -22,13 +22,15 @@ import { highestIssuedMs, raiseIssueFloorMs, setIssueLimitMs } from './snowflake
 export interface HighWaterMarkOptions {
   /** Data directory of the node; made if missing. */
   readonly directory: string;
-  /** Made by allocateSnowflake; its issue limit belongs to the mark until `close`. */
+  /** Made by allocateSnowflake; its issue limit belongs to the mark until `close`, unless `setLimitMs` says otherwise. */
   readonly memory: SharedArrayBuffer;
   readonly clock?: Clock;
   /** How far ahead of the clock a renewal sets the mark, in ms; also what a restart after a crash may wait. Default 3,000. */
   readonly aheadMs?: number;
   /** The longest wait at the start, in ms; a mark further ahead is an error, for a person to judge. Default 10,000. */
   readonly maxWaitMs?: number;
+  /** Where the mark's promise goes; default: it is the issue limit of `memory`. In a cluster an IssueLimit takes it. */
+  readonly setLimitMs?: (limitMs: number) => void;
   /** Called once before a wait, with its length in ms: a start that is silent for seconds looks hung. */
   readonly onWaiting?: (waitMs: number) => void;
 }
@@ -43,6 +45,7 @@ export class HighWaterMark {
   readonly #memory: SharedArrayBuffer;
   readonly #clock: Clock;
   readonly #aheadMs: number;
+  readonly #setLimitMs: (limitMs: number) => void;
   readonly #owner = randomBytes(8).toString('hex');
   /** On disk, synced; the issue limit is the same while the mark is open. */
   #markMs = Number.NEGATIVE_INFINITY;
@@ -57,6 +60,7 @@ export class HighWaterMark {
     this.#memory = options.memory;
     this.#clock = options.clock ?? systemClock;
     this.#aheadMs = options.aheadMs ?? 3_000;
+    this.#setLimitMs = options.setLimitMs ?? ((limitMs) => setIssueLimitMs(options.memory, limitMs));
     if (!Number.isInteger(this.#aheadMs) || this.#aheadMs < 100 || this.#aheadMs > 600_000) {
       throw new HalleyError('ID_BAD_OPTION', 'a high-water mark is kept from 100 to 600000 ms ahead', {
         aheadMs: this.#aheadMs,
@@ -76,7 +80,7 @@ export class HighWaterMark {
     const markMs = await mark.#writeAhead();
     await sleep(SETTLE_MS);
     mark.#judge(await readMark(options.directory));
-    setIssueLimitMs(options.memory, markMs);
+    mark.#setLimitMs(markMs);
     return mark;
   }
 
@@ -126,7 +130,7 @@ export class HighWaterMark {
   async #renew(): Promise<void> {
     try {
       const markMs = await this.#writeAhead();
-      if (!this.#isClosed) setIssueLimitMs(this.#memory, markMs);
+      if (!this.#isClosed) this.#setLimitMs(markMs);
     } catch (error) {
       // Somebody else has promised these ids to itself: not one more, not even below our own mark.
       if (error instanceof HalleyError && error.code === 'ID_MARK_IN_USE') this.#stopIssuing();
@@ -153,7 +157,7 @@ export class HighWaterMark {
   }
 
   #stopIssuing(): void {
-    setIssueLimitMs(this.#memory, Number.NEGATIVE_INFINITY);
+    this.#setLimitMs(Number.NEGATIVE_INFINITY);
   }
 
   /** Resolves when the clock has passed the mark that an earlier process left; no slot goes below it from then on. */

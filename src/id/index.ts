@@ -8,7 +8,8 @@
  *
  * Nothing is issued without a limit: every id's own millisecond must lie before the time that the owner of the machine
  * ids has promised to itself. Standalone that owner is `HighWaterMark` (a file in the data directory, renewed ahead of
- * need, waited past after a crash); in a cluster it is the lease, which calls `setIssueLimitMs`.
+ * need, waited past after a crash); in a cluster there is the lease of the machine ids beside it, and `IssueLimit` lets the
+ * earlier of both promises count.
  *
  * `decodeSnowflake` takes an id apart; `cityHash32` is goim's hash of keys and rooms.
  *
@@ -17,11 +18,15 @@
 export { cityHash32 } from './city-hash.js';
 export { decodeSnowflake, type SnowflakeParts } from './decode-snowflake.js';
 export { HighWaterMark, type HighWaterMarkOptions } from './high-water-mark.js';
+export { IssueLimit } from './issue-limit.js';
+export { machineToken } from './machine-token.js';
 export { Snowflake } from './snowflake.js';
 export {
   allocateSnowflake,
+  changeMachineBase,
   highestIssuedMs,
   issueLimitMs,
+  machineBase,
   raiseIssueFloorMs,
   type SnowflakeOptions,
   setIssueLimitMs,

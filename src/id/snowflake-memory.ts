@@ -1,11 +1,13 @@
 /**
  * The memory that a node's threads draw their ids from: how it is made, and the limit that its owner moves.
  *
- * Threads: any may read. The limit has one owner at a time (the high-water mark, or the lease of the machine ids).
+ * Threads: any may read. The limit has one owner at a time: the high-water mark, or an IssueLimit where there are more promises.
  * Guarantees: no limit, no ids: memory that was just made refuses every draw until the owner has set one.
  */
 import { HalleyError } from '../errors/index.js';
 import {
+  BLOCK_FLOOR_DOUBLE,
+  CONTROL_CHANGE,
   CONTROL_VERSION_WORD,
   EPOCH_DOUBLE,
   HEADER_BYTES,
@@ -18,6 +20,7 @@ import {
   SLOT_COUNT_WORD,
   SNOWFLAKE_MAGIC,
   ticketDouble,
+  ticketMachineWord,
 } from './snowflake.layout.js';
 
 export interface SnowflakeOptions {
@@ -38,18 +41,14 @@ export function allocateSnowflake(options: SnowflakeOptions): SharedArrayBuffer 
   if (!Number.isInteger(slotCount) || slotCount < 1 || slotCount > MACHINE_ID_COUNT) {
     throw new HalleyError('ID_BAD_OPTION', `a node has from 1 to ${MACHINE_ID_COUNT} id slots`, { slotCount });
   }
-  const blockCount = 2 ** Math.ceil(Math.log2(slotCount));
-  if (!Number.isInteger(machineBase / blockCount) || machineBase < 0 || machineBase >= MACHINE_ID_COUNT) {
-    throw new HalleyError(
-      'ID_BAD_OPTION',
-      `machine ids are leased in aligned blocks: the base is a multiple of ${blockCount} below ${MACHINE_ID_COUNT}`,
-      { machineBase, slotCount },
-    );
-  }
+  requireAligned(machineBase, slotCount);
   const memory = new SharedArrayBuffer(HEADER_BYTES + slotCount * SLOT_BYTES);
   const words = new Int32Array(memory);
   words[SLOT_COUNT_WORD] = slotCount;
   words[MACHINE_BASE_WORD] = machineBase;
+  for (let slotIndex = 0; slotIndex < slotCount; slotIndex++) {
+    words[ticketMachineWord(slotIndex)] = machineBase + slotIndex;
+  }
   const doubles = new Float64Array(memory);
   doubles[EPOCH_DOUBLE] = epochMs;
   doubles[LIMIT_DOUBLE] = Number.NEGATIVE_INFINITY;
@@ -67,7 +66,38 @@ export function setIssueLimitMs(memory: SharedArrayBuffer, limitMs: number): voi
   const words = requireSnowflakeMemory(memory);
   new Float64Array(memory)[LIMIT_DOUBLE] = limitMs;
   // Pairs with the load in Snowflake#draw: who sees the new version sees the new limit.
+  Atomics.add(words, CONTROL_VERSION_WORD, CONTROL_CHANGE);
+}
+
+/**
+ * Give the slots other machine ids: their lease was lost and another block was taken. Ids of each slot go on rising: the
+ * first one under the new base lies in a later millisecond than the last one under the old base.
+ *
+ * Draws must have been stopped by a limit of -Infinity. One that had passed that check before ends with an id of the old
+ * base and of a millisecond below the old limit, which its owner has promised to nobody else.
+ *
+ * @param floorMs wall clock ms up to which an earlier owner may have issued ids of the new base; 0 for none
+ */
+export function changeMachineBase(memory: SharedArrayBuffer, machineBase: number, floorMs: number): void {
+  const words = requireSnowflakeMemory(memory);
+  const doubles = new Float64Array(memory);
+  requireAligned(machineBase, words[SLOT_COUNT_WORD]!);
+  if (doubles[LIMIT_DOUBLE] !== Number.NEGATIVE_INFINITY) {
+    throw new HalleyError('ID_BAD_OPTION', 'machine ids are exchanged while no ids may be drawn', { machineBase });
+  }
+  if (!Number.isSafeInteger(floorMs) || floorMs < 0) {
+    throw new HalleyError('ID_BAD_OPTION', 'the floor of a block is whole milliseconds since 1970', { floorMs });
+  }
+  // Both pair with the loads in Snowflake#readControl: odd says that what lies between is not to be read.
   Atomics.add(words, CONTROL_VERSION_WORD, 1);
+  words[MACHINE_BASE_WORD] = machineBase;
+  doubles[BLOCK_FLOOR_DOUBLE] = floorMs;
+  Atomics.add(words, CONTROL_VERSION_WORD, 1);
+}
+
+/** Machine id of slot 0. */
+export function machineBase(memory: SharedArrayBuffer): number {
+  return requireSnowflakeMemory(memory)[MACHINE_BASE_WORD]!;
 }
 
 /**
@@ -120,4 +150,15 @@ export function requireSnowflakeMemory(memory: SharedArrayBuffer): Int32Array<Sh
     });
   }
   return words;
+}
+
+function requireAligned(machineBase: number, slotCount: number): void {
+  const blockCount = 2 ** Math.ceil(Math.log2(slotCount));
+  if (!Number.isInteger(machineBase / blockCount) || machineBase < 0 || machineBase >= MACHINE_ID_COUNT) {
+    throw new HalleyError(
+      'ID_BAD_OPTION',
+      `machine ids are leased in aligned blocks: the base is a multiple of ${blockCount} below ${MACHINE_ID_COUNT}`,
+      { machineBase, slotCount },
+    );
+  }
 }

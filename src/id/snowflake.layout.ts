@@ -16,7 +16,8 @@
  * of current x86 processors fetches lines in pairs.
  *
  *   header  0 magic i32 | 4 slot count i32 | 8 machine base i32 | 12 control version i32 | 16 id epoch f64 | 24 limit f64
- *   slot    0 last ticket f64 | 8 generation i32
+ *           32 block floor f64
+ *   slot    0 last ticket f64 | 8 generation i32 | 12 machine id of the last ticket i32
  *
  * Tickets and the limit are doubles, stored whole: one aligned 8-byte move on every 64-bit target of V8, so never torn.
  */
@@ -35,12 +36,18 @@ export const SLOT_BYTES = 128;
 export const MAGIC_WORD = 0;
 export const SLOT_COUNT_WORD = 1;
 export const MACHINE_BASE_WORD = 2;
-/** Raised after every change of the limit and of a slot's generation: a draw compares this one word. */
+/**
+ * Raised by CONTROL_CHANGE after every change of the limit and of a slot's generation: a draw compares this one word. It is odd
+ * while the machine base is being exchanged, and nobody draws then.
+ */
 export const CONTROL_VERSION_WORD = 3;
+export const CONTROL_CHANGE = 2;
 /** Index into a Float64Array. Wall clock ms that id time 0 stands for; written once. */
 export const EPOCH_DOUBLE = 2;
 /** Index into a Float64Array. Wall clock ms that every id's own ms must lie before. */
 export const LIMIT_DOUBLE = 3;
+/** Index into a Float64Array. Wall clock ms that no id of the present machine base may lie before; 0 for none. */
+export const BLOCK_FLOOR_DOUBLE = 4;
 
 /** Index into a Float64Array of the last ticket of `slotIndex`. */
 export function ticketDouble(slotIndex: number): number {
@@ -50,4 +57,9 @@ export function ticketDouble(slotIndex: number): number {
 /** Index into an Int32Array of the generation of `slotIndex`: how many generators were made on the slot. */
 export function generationWord(slotIndex: number): number {
   return (HEADER_BYTES + slotIndex * SLOT_BYTES) / 4 + 2;
+}
+
+/** Index into an Int32Array of the machine id that the last ticket of `slotIndex` was drawn under. */
+export function ticketMachineWord(slotIndex: number): number {
+  return (HEADER_BYTES + slotIndex * SLOT_BYTES) / 4 + 3;
 }

@@ -9,7 +9,8 @@
  *   long as the memory lives. 4,096 ids per millisecond and slot; the next draw then waits for the next millisecond, at
  *   most about 1 ms. Where the wall clock is behind the last id (it was stepped back) ids count on in the last
  *   millisecond and, past its 4,096th, take one more millisecond per millisecond of monotonic time: never a repeat, never
- *   a wait for the wall clock to catch up. No id's millisecond reaches the issue limit.
+ *   a wait for the wall clock to catch up. No id's millisecond reaches the issue limit. All of it holds over a change of the
+ *   machine base too (a node that lost its lease and took another block).
  *   Across restarts of the process: HighWaterMark. Across slots ids are ordered to about a millisecond only.
  * Source: Twitter's Snowflake, 2010. Ours keeps the slot in shared memory, counts on over a step back instead of refusing,
  *   and checks a lease in the draw.
@@ -19,6 +20,8 @@
 import { type Clock, systemClock } from '../clock/index.js';
 import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
 import {
+  BLOCK_FLOOR_DOUBLE,
+  CONTROL_CHANGE,
   CONTROL_VERSION_WORD,
   EPOCH_DOUBLE,
   generationWord,
@@ -28,6 +31,7 @@ import {
   SLOT_COUNT_WORD,
   TICKET_END,
   ticketDouble,
+  ticketMachineWord,
 } from './snowflake.layout.js';
 import { requireSnowflakeMemory } from './snowflake-memory.js';
 
@@ -39,8 +43,6 @@ const TICKETS_PER_HIGH_WORD = 1024 * SEQUENCE_COUNT;
 
 export class Snowflake {
   readonly slotIndex: number;
-  /** 0 to 1,023, in every id of this generator. */
-  readonly machineId: number;
   readonly epochMs: number;
   readonly #clock: Clock;
   readonly #words: Int32Array<SharedArrayBuffer>;
@@ -48,7 +50,9 @@ export class Snowflake {
   readonly #ticketIndex: number;
   readonly #generationIndex: number;
   readonly #generation: number;
-  readonly #machineBits: number;
+  readonly #ticketMachineIndex: number;
+  /** The machine id where it stands in an id. */
+  #machineBits = 0;
   /** The last id, as a 31-bit and a signed 32-bit word. */
   #highWord = 0;
   #lowWord = 0;
@@ -73,7 +77,6 @@ export class Snowflake {
       throw new HalleyError('ID_BAD_SLOT', 'the slot is not in this memory', { slotIndex, slotCount });
     }
     this.slotIndex = slotIndex;
-    this.machineId = this.#words[MACHINE_BASE_WORD]! + slotIndex;
     this.epochMs = this.#doubles[EPOCH_DOUBLE]!;
     this.#clock = clock;
     const nowMs = clock.nowMs();
@@ -83,13 +86,18 @@ export class Snowflake {
         epochMs: this.epochMs,
       });
     }
-    this.#machineBits = this.machineId << 12;
     this.#ticketIndex = ticketDouble(slotIndex);
+    this.#ticketMachineIndex = ticketMachineWord(slotIndex);
     this.#generationIndex = generationWord(slotIndex);
     this.#generation = Atomics.add(this.#words, this.#generationIndex, 1) + 1;
     // Pairs with the load in #draw of the generator that had the slot before.
-    Atomics.add(this.#words, CONTROL_VERSION_WORD, 1);
+    Atomics.add(this.#words, CONTROL_VERSION_WORD, CONTROL_CHANGE);
     this.#readControl();
+  }
+
+  /** 0 to 1,023, in every id that is drawn now. It changes when the node loses its lease and takes another block. */
+  get machineId(): number {
+    return this.#words[MACHINE_BASE_WORD]! + this.slotIndex;
   }
 
   /**
@@ -177,12 +185,37 @@ export class Snowflake {
     });
   }
 
-  /** Copy limit and ownership out of the shared header. The version is read first: a later change raises it again. */
+  /**
+   * Copy limit, machine base and ownership out of the shared header, all of one version: a limit that was promised for one
+   * block must never be used with another. While the base is being exchanged nothing may be drawn, and the next draw looks again.
+   */
   #readControl(): void {
-    this.#controlVersion = Atomics.load(this.#words, CONTROL_VERSION_WORD);
-    this.#isTakenOver = Atomics.load(this.#words, this.#generationIndex) !== this.#generation;
-    const limitTicket = (this.#doubles[LIMIT_DOUBLE]! - this.epochMs) * SEQUENCE_COUNT;
-    this.#limitTicket = this.#isTakenOver ? 0 : Math.min(limitTicket, TICKET_END);
+    const words = this.#words;
+    for (;;) {
+      const version = Atomics.load(words, CONTROL_VERSION_WORD);
+      const machineId = words[MACHINE_BASE_WORD]! + this.slotIndex;
+      const floorTicket = (this.#doubles[BLOCK_FLOOR_DOUBLE]! - this.epochMs) * SEQUENCE_COUNT;
+      const limitTicket = (this.#doubles[LIMIT_DOUBLE]! - this.epochMs) * SEQUENCE_COUNT;
+      this.#isTakenOver = Atomics.load(words, this.#generationIndex) !== this.#generation;
+      // A read-modify-write, so that the plain loads above stay above it; pairs with the adds in changeMachineBase.
+      if (Atomics.add(words, CONTROL_VERSION_WORD, 0) !== version) continue;
+      this.#controlVersion = version;
+      const isClosed = this.#isTakenOver || (version & 1) !== 0;
+      this.#limitTicket = isClosed ? 0 : Math.min(limitTicket, TICKET_END);
+      if (!isClosed) this.#enterBlock(machineId, floorTicket);
+      return;
+    }
+  }
+
+  /** Machine ids may have changed: go on in a later millisecond, since a lower machine id would make a lower id, and above the floor. */
+  #enterBlock(machineId: number, floorTicket: number): void {
+    this.#machineBits = machineId << 12;
+    let lastTicket = this.#doubles[this.#ticketIndex]!;
+    if (this.#words[this.#ticketMachineIndex] !== machineId) {
+      lastTicket += SEQUENCE_MASK - (lastTicket % SEQUENCE_COUNT);
+      this.#words[this.#ticketMachineIndex] = machineId;
+    }
+    this.#doubles[this.#ticketIndex] = Math.max(lastTicket, floorTicket - 1);
   }
 
   #refusal(): HalleyError {

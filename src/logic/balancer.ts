@@ -1,69 +1,163 @@
 /**
- * balancer: which comets a new client should try, best first.
+ * balancer: which comets of the cluster a new client should try, best first, and how many clients were sent where.
  *
- * Source: goim v2's weighted node scheduling (internal/logic/balancer.go). Kept because clients and operators know its
- * numbers; its vectors are the tests. Ours differs in two points: it is a pure function, and nodes of equal weight keep the
- * order in which they were given (goim's sort is not stable).
- * Guarantees: with the rule's factor 0.5 shares tend to 2 * w - 1/n, not to w (weights 1:3 from cold give 1:3999 of 4000).
+ * Nodes say how many connections they hold only when they renew their record (every third of a lease). In between every
+ * answer counts one client for the node it names first, as goim does, or a burst would meet one node; the count starts again
+ * at 0 when the node's record is a new one, since that holds who has arrived. Several logic nodes count their own answers only.
+ *
+ * goim ignores a list of nodes that is less than half as long as the last one, to survive a discovery service that loses its
+ * data. We do not: here a node is missing because its lease ended, so those clients would be sent to dead nodes, for ever where
+ * the nodes do not come back. To keep its list while Redis is away is the directory's business.
+ *
+ * Threads: control thread.
+ * Guarantees: a node that is not in `live()`, drains, is at its capacity or is no comet gets no client from the next pick on.
+ *   Memory: one entry per live node.
  */
+import type { NodeRecord } from '../push/index.js';
+import { byDistance, byLeastConnections, type OrderedNode } from './balancer-orders.js';
+import { rankNodes } from './balancer-rule.js';
+import type { GeoPoint } from './great-circle.js';
 
-export interface BalancerNode {
-  readonly id: string;
-  /** Fixed weight from the node's configuration, 1 or more. */
-  readonly weight: number;
+/** `weighted` is goim's rule. */
+export const NODE_ORDERS = ['weighted', 'least_conn', 'nearest'] as const;
+export type NodeOrder = (typeof NODE_ORDERS)[number];
+
+/** The nodes there are: a cluster's `NodeDirectory`, or this node alone. */
+export interface NodeSource {
+  live(): readonly NodeRecord[];
+}
+
+export interface BalancerOptions {
+  /** What a node of the client's own region gains under `weighted`, 1 or more. */
+  readonly regionWeight: number;
+  /** Nodes whose distances differ by no more count as equally near, in km. */
+  readonly nearBandKm: number;
+  /** Where a node is that says only its region. */
+  readonly placeOfRegion: (region: string) => GeoPoint | undefined;
+}
+
+export interface PickRequest {
+  readonly order: NodeOrder;
+  /** Region of the client; empty: unknown. */
   readonly region: string;
-  /** Connections it reported, plus the clients sent to it since. */
-  readonly connCount: number;
+  /** Place of the client; undefined: unknown. */
+  readonly place: GeoPoint | undefined;
+  readonly limitCount: number;
+  /** False for a node that has no address the client could use. */
+  readonly isReachable: (node: NodeRecord) => boolean;
 }
 
-export interface RankedNode {
-  readonly node: BalancerNode;
-  /** What the rule computed for this request; 0 for all while nobody is connected. */
-  readonly currentWeight: number;
+export interface PickedNode {
+  readonly record: NodeRecord;
+  /** Under `nearest`, where both places are known. */
+  readonly distanceKm: number | undefined;
 }
 
-/** goim returns at most so many. */
-export const MAX_RANKED_COUNT = 5;
+class Entry implements OrderedNode {
+  readonly id: string;
+  record: NodeRecord;
+  weight: number;
+  region: string;
+  capacity: number;
+  connCount: number;
+  place: GeoPoint | undefined;
+  /** The last refresh in which it was alive. */
+  round = 0;
 
-const MIN_WEIGHT = 1;
-const MAX_WEIGHT = 1 << 20;
-const CONN_SHARE = 0.5;
-
-/** The rule for one node. `totalWeight` and `totalConnCount` are sums over all nodes, this one included. */
-export function currentWeight(
-  node: BalancerNode,
-  totalWeight: number,
-  totalConnCount: number,
-  regionGain: number,
-): number {
-  if (totalConnCount === 0) return 0;
-  const fixed = node.weight * regionGain;
-  const weightShare = fixed / (totalWeight + Math.trunc(fixed) - node.weight);
-  const diff = weightShare - CONN_SHARE * (node.connCount / totalConnCount);
-  const missing = diff * totalConnCount;
-  const floor = Math.floor(missing);
-  const current = Math.trunc(fixed + (missing - floor <= 0.5 ? floor : Math.ceil(missing)));
-  return diff < 0 ? Math.max(MIN_WEIGHT, current) : Math.min(MAX_WEIGHT, current);
-}
-
-/**
- * Order the nodes for one client.
- * @param clientRegion empty: unknown, no node gains
- * @param regionWeight factor for nodes of the client's own region, 1 or more; goim's example has 1.6
- * @returns at most MAX_RANKED_COUNT; the caller adds one connection to the first
- */
-export function rankNodes(nodes: readonly BalancerNode[], clientRegion: string, regionWeight: number): RankedNode[] {
-  let totalWeight = 0;
-  let totalConnCount = 0;
-  for (const node of nodes) {
-    totalWeight += node.weight;
-    totalConnCount += node.connCount;
+  constructor(record: NodeRecord, place: GeoPoint | undefined) {
+    this.id = record.serverId;
+    this.record = record;
+    this.weight = record.weight;
+    this.region = record.region;
+    this.capacity = record.capacity;
+    this.connCount = record.connCount;
+    this.place = place;
   }
-  return nodes
-    .map((node) => {
-      const gain = clientRegion !== '' && node.region === clientRegion ? regionWeight : 1;
-      return { node, currentWeight: currentWeight(node, totalWeight, totalConnCount, gain) };
-    })
-    .sort((a, b) => b.currentWeight - a.currentWeight)
-    .slice(0, MAX_RANKED_COUNT);
+
+  /** Take a newer form of the record; the clients sent there stay counted while it is of the same renewal. */
+  renew(record: NodeRecord, place: GeoPoint | undefined): void {
+    const isSameRenewal = record.updatedMs === this.record.updatedMs && record.nodeEpoch === this.record.nodeEpoch;
+    const sentCount = isSameRenewal ? this.connCount - this.record.connCount : 0;
+    this.record = record;
+    this.weight = record.weight;
+    this.region = record.region;
+    this.capacity = record.capacity;
+    this.connCount = record.connCount + sentCount;
+    this.place = place;
+  }
+}
+
+/** Whether a node may be told to new clients, by what it says of itself. `connCount`: with those sent since. */
+export function takesClients(record: NodeRecord, connCount = record.connCount): boolean {
+  const hasRoom = record.capacity === 0 || connCount < record.capacity;
+  return hasRoom && !record.isDraining && record.roles.includes('comet');
+}
+
+export class Balancer {
+  readonly #source: NodeSource;
+  readonly #options: BalancerOptions;
+  readonly #entryById = new Map<string, Entry>();
+  #round = 0;
+
+  constructor(source: NodeSource, options: BalancerOptions) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /**
+   * The nodes for one client, best first; it is counted for the first of them.
+   * @returns at most `limitCount`, empty where no node takes clients
+   */
+  pick({ order, region, place, limitCount, isReachable }: PickRequest): PickedNode[] {
+    const nodes = this.#refresh().filter(
+      (entry) => takesClients(entry.record, entry.connCount) && isReachable(entry.record),
+    );
+    const picked = this.#order(nodes, order, region, place, limitCount);
+    const [first] = picked;
+    if (first !== undefined) first.node.connCount++;
+    return picked.map(({ node, distanceKm }) => ({
+      record: node.record,
+      distanceKm: Number.isFinite(distanceKm) ? distanceKm : undefined,
+    }));
+  }
+
+  #order(
+    nodes: readonly Entry[],
+    order: NodeOrder,
+    region: string,
+    place: GeoPoint | undefined,
+    limitCount: number,
+  ): { readonly node: Entry; readonly distanceKm?: number }[] {
+    switch (order) {
+      case 'weighted':
+        return rankNodes(nodes, region, this.#options.regionWeight, limitCount);
+      case 'least_conn':
+        return byLeastConnections(nodes, region, limitCount).map((node) => ({ node }));
+      case 'nearest':
+        return byDistance(nodes, region, place, this.#options.nearBandKm).slice(0, limitCount);
+    }
+  }
+
+  /** The entries of the nodes that are alive now, in the order of the source; all others are forgotten. */
+  #refresh(): Entry[] {
+    const round = ++this.#round;
+    const entries = this.#source.live().map((record) => {
+      let entry = this.#entryById.get(record.serverId);
+      if (entry === undefined) {
+        entry = new Entry(record, this.#placeOf(record));
+        this.#entryById.set(record.serverId, entry);
+      } else if (entry.record !== record) entry.renew(record, this.#placeOf(record));
+      entry.round = round;
+      return entry;
+    });
+    if (this.#entryById.size !== entries.length) {
+      for (const [id, entry] of this.#entryById) if (entry.round !== round) this.#entryById.delete(id);
+    }
+    return entries;
+  }
+
+  #placeOf({ latitude, longitude, region }: NodeRecord): GeoPoint | undefined {
+    if (latitude !== undefined && longitude !== undefined) return { latitude, longitude };
+    return this.#options.placeOfRegion(region);
+  }
 }

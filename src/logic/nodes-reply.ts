@@ -1,8 +1,11 @@
 /**
- * nodes-reply: what a client is told before it connects (goim's `nodes/weighted`), and what an operator is told about the
- * nodes (goim's `nodes/instances`, an element of its discovery). Ports and names are goim's to the letter; like goim, members
- * that are zero or empty are left out.
+ * nodes-reply: what a client is told before it connects (goim's `nodes/weighted`, our `halley/nodes` and `halley/httpdns`), and
+ * what an operator is told about the nodes (goim's `nodes/instances`, an element of its discovery). goim's names are kept to
+ * the letter; like goim, members that are zero or empty are left out.
  */
+import { isIP } from 'node:net';
+import type { NodeRecord } from '../push/index.js';
+import type { PickedNode } from './balancer.js';
 
 /** This node, as clients and operators should see it. */
 export interface NodeDescription {
@@ -47,24 +50,34 @@ function withoutZeros(members: JsonMembers): JsonMembers {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== 0 && value !== ''));
 }
 
-/** The names or addresses of one node for a platform. Empty where it has none. */
-export function nodeNames(node: NodeDescription, platform: string): readonly string[] {
+/** What `nodeNames` needs of a node. */
+export type NamedNode = Pick<NodeDescription, 'hostname' | 'addrs'>;
+
+/**
+ * The names or addresses of one node for a platform. Empty where it has none.
+ * @param hostDomain the same for all nodes: the asked one's
+ */
+export function nodeNames(node: NamedNode, hostDomain: string, platform: string): readonly string[] {
   if (platform !== WEB_PLATFORM) return node.addrs;
-  return node.hostname === '' ? [] : [node.hostname + node.hostDomain];
+  return node.hostname === '' ? [] : [node.hostname + hostDomain];
 }
+
+/** The ports of a node that clients may connect to; 0: not offered. */
+export type NodePorts = Pick<NodeDescription, 'tcpPort' | 'wsPort' | 'wssPort'>;
 
 /**
  * goim's `nodes/weighted` data.
- * @param node whose ports, heartbeat and backoff all nodes share
- * @param names best first, from `nodeNames` of the nodes that `rankNodes` chose; empty: the domain stands in
+ * @param node whose heartbeat and backoff all nodes share
+ * @param names best first, from `nodeNames` of the nodes that the balancer chose; empty: the domain stands in
+ * @param ports those of the best node: goim's reply has room for one set, so nodes should agree on them
  */
-export function weightedReply(node: NodeDescription, names: readonly string[]): JsonMembers {
+export function weightedReply(node: NodeDescription, names: readonly string[], ports: NodePorts = node): JsonMembers {
   const { backoff } = node;
   return withoutZeros({
     domain: node.domain,
-    tcp_port: node.tcpPort,
-    ws_port: node.wsPort,
-    wss_port: node.wssPort,
+    tcp_port: ports.tcpPort,
+    ws_port: ports.wsPort,
+    wss_port: ports.wssPort,
     heartbeat: node.heartbeatS,
     nodes: names.length > 0 ? names : [node.domain],
     backoff: withoutZeros({
@@ -104,4 +117,99 @@ export function instanceReply(
       server_id: node.serverId,
     },
   };
+}
+
+/** A node that is alone, in the form in which a cluster knows its nodes. */
+export function descriptionRecord(
+  node: NodeDescription,
+  now: Pick<NodeRecord, 'connCount' | 'ipCount' | 'isDraining' | 'updatedMs'>,
+): NodeRecord {
+  const { serverId, hostname, addrs, tcpPort, wsPort, wssPort, region, zone, version, weight } = node;
+  return {
+    ...{ serverId, hostname, addrs, tcpPort, wsPort, wssPort, region, zone, version, weight, ...now },
+    nodeEpoch: 0,
+    httpPort: 0,
+    latitude: undefined,
+    longitude: undefined,
+    capacity: 0,
+    roles: ['comet'],
+  };
+}
+
+/** A node's main role is what goim's discovery calls its application. */
+function appIdOf({ roles }: NodeRecord): string {
+  const role = roles.includes('comet') ? 'comet' : (roles[0] ?? 'comet');
+  return `goim.${role}`;
+}
+
+/** The WebSocket address of one of a node's addresses. */
+function webSocketUrl(addr: string, wsPort: number): string {
+  return `ws://${isIP(addr) === 6 ? `[${addr}]` : addr}:${wsPort}/sub`;
+}
+
+/**
+ * An element of `nodes/instances` for a node of the cluster, by what it said of itself last.
+ * @param isOffline it takes no new clients
+ */
+export function recordReply(record: NodeRecord, env: string, isOffline: boolean): JsonMembers {
+  const { addrs, wsPort } = record;
+  return {
+    region: record.region,
+    zone: record.zone,
+    env,
+    appid: appIdOf(record),
+    hostname: record.hostname,
+    addrs: wsPort === 0 ? [] : addrs.map((addr) => webSocketUrl(addr, wsPort)),
+    version: record.version,
+    latest_timestamp: record.updatedMs * 1e6,
+    metadata: {
+      addrs: addrs.join(','),
+      conn_count: String(record.connCount),
+      ip_count: String(record.ipCount),
+      offline: String(isOffline),
+      weight: String(record.weight),
+      server_id: record.serverId,
+    },
+  };
+}
+
+/** An element of `halley/nodes`. Loads are left out: the route is open. */
+export function pickedReply({ record, distanceKm }: PickedNode, names: readonly string[]): JsonMembers {
+  return {
+    ...withoutZeros({
+      server_id: record.serverId,
+      addrs: names,
+      tcp_port: record.tcpPort,
+      ws_port: record.wsPort,
+      wss_port: record.wssPort,
+      region: record.region,
+      zone: record.zone,
+    }),
+    ...(distanceKm === undefined ? {} : { distance_km: Math.round(distanceKm) }),
+  };
+}
+
+/**
+ * The IPs among a node's addresses. A host name is left out, not resolved: the answer would be as old as the lookup, and a
+ * client that could use a name would not ask for IPs.
+ */
+export function nodeIps(node: Pick<NodeDescription, 'addrs'>, family: 4 | 6): readonly string[] {
+  return node.addrs.filter((addr) => isIP(addr) === family);
+}
+
+/**
+ * The IPs of several nodes, best first: one of each node before the second of any, so that a client that tries them in turn
+ * leaves a dead node with its second try.
+ */
+export function interleaved(ipsByNode: readonly (readonly string[])[], limitCount: number): string[] {
+  const ips = new Set<string>();
+  const depthCount = Math.max(0, ...ipsByNode.map((ofNode) => ofNode.length));
+  for (let depth = 0; depth < depthCount; depth++) {
+    for (const ofNode of ipsByNode) {
+      const ip = ofNode[depth];
+      if (ip !== undefined) ips.add(ip);
+      if (ips.size === limitCount) return [...ips];
+    }
+  }
+  return [...ips];
 }

@@ -14,6 +14,8 @@
  * | JSON and MessagePack with bounds | codec.ts, msgpack-bounds.ts |
  * | bodies of Halley's ops: 6, 18 to 24; 30 to 33 | bodies.ts; im-envelope.ts |
  * | the push envelope for producers | push-command.ts |
+ * | messages between nodes | bus-envelope.ts |
+ * | a message of a room with history, on its channel and in its stream | history-envelope.ts |
  *
  * Two rules hold everywhere. Bytes from outside never throw: the hot path answers with a `ParseOutcome`, the rest with a
  * `Decoded<T>`, whose refusal is a sentence for a close reason. And every 64-bit number is either exact or refused.
@@ -63,6 +65,18 @@ export {
   ROOM_LIST_LIMIT_COUNT,
   type RoomReply,
 } from './bodies.js';
+export {
+  BUS_VERSION,
+  type BusAllMessage,
+  type BusEnvelope,
+  type BusMessage,
+  type BusNodeMessage,
+  type BusOrigin,
+  type BusRoomMessage,
+  decodeBusEnvelope,
+  encodeBusEnvelope,
+  isBusEnvelope,
+} from './bus-envelope.js';
 export { BODY_LIMIT_BYTES, CODECS, type Codec, decodeBody, encodeBody, SERVER_BODY_LIMIT_BYTES } from './codec.js';
 export { type Decoded, type DecodedValue, decoded, type Refusal, refused } from './decoded.js';
 export {
@@ -72,6 +86,15 @@ export {
   readHeartbeatBody,
   writeHeartbeatBody,
 } from './heartbeat-body.js';
+export {
+  decodeHistoryEnvelope,
+  decodeHistoryRecord,
+  encodeHistoryRecord,
+  HISTORY_ENVELOPE_FORM,
+  HISTORY_PREFIX_BYTES,
+  type HistoryEnvelope,
+  type HistoryRecord,
+} from './history-envelope.js';
 export {
   decodeImEvent,
   decodeImNotify,

@@ -28,6 +28,7 @@ describe('a push envelope', () => {
       ['"rooms":["a","b"]', { kind: 'rooms', rooms: ['a', 'b'] }],
       ['"keys":["k1","k1"]', { kind: 'keys', keys: ['k1', 'k1'] }],
       ['"mids":[7,9007199254740991]', { kind: 'mids', mids: [7, 9007199254740991] }],
+      ['"mids":["7","9007199254740991"]', { kind: 'mids', mids: [7, 9007199254740991] }],
       ['"all":true', { kind: 'all' }],
     ];
     for (const [member, target] of cases) {
@@ -82,7 +83,10 @@ describe('a push envelope', () => {
     ['{"mids":[1,0],"op":1,"body":""}', /^mids\[1\] must be an integer from 1 to 9007199254740991: mids\[1\]=0$/],
     ['{"mids":[-1],"op":1,"body":""}', /^mids\[0\] must be/],
     ['{"mids":[1.5],"op":1,"body":""}', /^mids\[0\] must be/],
-    ['{"mids":["1"],"op":1,"body":""}', /^mids\[0\] must be .*: mids\[0\]="1"$/],
+    ['{"mids":["01"],"op":1,"body":""}', /^mids\[0\] must be .*: mids\[0\]="01"$/],
+    ['{"mids":["-1"],"op":1,"body":""}', /^mids\[0\] must be/],
+    ['{"mids":["1e3"],"op":1,"body":""}', /^mids\[0\] must be/],
+    ['{"mids":["9007199254740993"],"op":1,"body":""}', /^mids\[0\] must be/],
     ['{"mids":[9007199254740993],"op":1,"body":""}', /^mids\[0\] must be/],
     ['{"all":true,"body":""}', /^op must be an integer from -2147483648 to 2147483647: op=nothing$/],
     ['{"all":true,"op":0,"body":""}', /^op must not be 0: op=0$/],

@@ -9,7 +9,8 @@
  * ```
  *
  * JSON or MessagePack; the first byte tells which. Exactly one target. In MessagePack `body` may be bin. Strict: a member
- * it does not know is an error, since a misspelt `speed` would be a broadcast at full rate. null counts as absent.
+ * it does not know is an error, since a misspelt `speed` would be a broadcast at full rate. null counts as absent. A mid may
+ * be a decimal string, for producers whose numbers are doubles.
  */
 import { type Codec, decodeBody, encodeBody } from './codec.js';
 import { type Decoded, decoded, refused, shown } from './decoded.js';
@@ -58,6 +59,8 @@ const TARGET_NAMES = ['room', 'rooms', 'keys', 'mids', 'all'] as const;
 const MEMBER_NAMES: readonly string[] = [...TARGET_NAMES, 'op', 'body', 'body_base64', 'speed'];
 const INT32_MIN = -0x8000_0000;
 const INT32_MAX = 0x7fff_ffff;
+/** A mid as text: decimal, no sign, no leading zero. What is beyond 2^53-1 is refused, not rounded. */
+const DECIMAL = /^[1-9]\d{0,15}$/;
 /** Standard alphabet with padding. */
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
@@ -170,7 +173,7 @@ function readNames(fields: Fields, name: string, maxBytes: number, maxCount: num
 function readMids(fields: Fields, maxCount: number): number[] {
   const mids: number[] = [];
   for (const [index, element] of readList(fields, 'mids', maxCount).entries()) {
-    const mid = toSafeInteger(element);
+    const mid = toSafeInteger(typeof element === 'string' && DECIMAL.test(element) ? Number(element) : element);
     if (mid === undefined || mid <= 0) {
       const label = `${fields.label('mids')}[${index}]`;
       fields.fail(`${label} must be an integer from 1 to ${Number.MAX_SAFE_INTEGER}: ${label}=${shown(element)}`);

@@ -32,7 +32,9 @@ export type PutSession =
   /** Stored. `previous`: the channel that had the key until now; its owner must be told and closed. */
   | { readonly status: 'stored'; readonly previous: Session | undefined }
   /** Not stored: the key belongs to another user. A key is taken over only within the same mid. */
-  | { readonly status: 'foreign'; readonly ownerMid: number };
+  | { readonly status: 'foreign'; readonly ownerMid: number }
+  /** Not stored: a connection of the key that began later has it, elsewhere in the cluster. This one has been taken over. */
+  | { readonly status: 'superseded'; readonly by: Session };
 
 export interface SessionStore {
   put(session: Session): MaybePromise<PutSession>;

@@ -77,6 +77,11 @@ export class MemorySessions implements SessionStore {
     return this.#byKey.size;
   }
 
+  /** Every session; may be read slowly: one that is removed meanwhile does not come, one that is stored does. */
+  all(): IterableIterator<Session> {
+    return this.#byKey.values();
+  }
+
   /** Users with at least one session. */
   midCount(): number {
     return this.#byMid.size;

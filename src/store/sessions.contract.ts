@@ -21,7 +21,8 @@ export function sessionOf(overrides: Partial<Session>): Session {
   };
 }
 
-export function sessionStoreContract(name: string, create: () => Promise<SessionStore>): void {
+/** @param runCount random histories; fewer where each step is a round trip */
+export function sessionStoreContract(name: string, create: () => Promise<SessionStore>, runCount = 200): void {
   describe(`${name} keeps the session contract`, () => {
     let store: SessionStore;
     beforeEach(async () => {
@@ -83,6 +84,27 @@ export function sessionStoreContract(name: string, create: () => Promise<Session
       expect((await store.byKeys(['device-1']))[0]?.mid).toBe(0);
     });
 
+    it('finds what a client made up, braces, percent signs, patterns and line ends included', async () => {
+      const keys = ['{a}', 'a%7D', '}{', '*', '[a-z]?', 'line\nend', 'u:{7}', '', 'ü 😀', '"],["'];
+      const sessions = keys.map((key, index) => sessionOf({ key, connId: index + 1, platform: key }));
+      for (const session of sessions) await store.put(session);
+      expect(await store.byKeys(keys)).toEqual(sessions);
+      expect(new Set((await store.byMids([7])).map(({ key }) => key))).toEqual(new Set(keys));
+      expect(await store.count()).toBe(keys.length);
+      for (const session of sessions) expect(await store.remove(session)).toEqual(session);
+      expect(await store.byMids([7])).toEqual([]);
+    });
+
+    it('keeps numbers beyond 14 digits as they are', async () => {
+      const mid = Number.MAX_SAFE_INTEGER;
+      const session = sessionOf({ mid, connId: mid - 1, nodeEpoch: mid - 2 });
+      await store.put(session);
+      expect([await store.byKeys(['device-1']), await store.byMids([mid])]).toEqual([[session], [session]]);
+      expect(await store.remove({ ...session, connId: mid - 3 })).toBeUndefined();
+      expect(await store.remove(session)).toEqual(session);
+      expect(await store.byMids([mid])).toEqual([]);
+    });
+
     it('removes the sessions of one bucket of one incarnation and no others', async () => {
       await store.put(sessionOf({ key: 'a', bucket: 1, connId: 1 }));
       await store.put(sessionOf({ key: 'b', bucket: 2, connId: 1 }));
@@ -122,7 +144,7 @@ export function sessionStoreContract(name: string, create: () => Promise<Session
             expect((await subject.byMids([mid])).map((session) => session.key).sort()).toEqual(expected.sort());
           }
         }),
-        { numRuns: 200 },
+        { numRuns: runCount },
       );
     });
   });

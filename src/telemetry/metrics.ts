@@ -60,6 +60,15 @@ export const METRICS = [
     'Share of its time a thread spends on fan-out, in millionths; of a node the busiest thread.',
   ),
   peakGauge('merge_window_us', 'Window that pacing has set; of a node the longest.'),
+  gauge('upstream_waiting', 'Upstream events that wait for a sink, those under way included.'),
+  counter('upstream_sent', 'Upstream events that a sink took; with two sinks each counts.'),
+  counter('upstream_failed', 'Attempts to hand a batch of upstream events over that failed.'),
+  counter('upstream_dead', 'Upstream events given up and kept as dead letters.'),
+  counter('upstream_lost', 'Upstream events lost: no room left, or the dead letters could not be kept.'),
+  counter('upstream_refused', 'Client messages refused because upstream had no room.'),
+  counter('recovered', 'Recoveries (op 23) that brought back everything that was missed.'),
+  counter('recover_refused', 'Recoveries that were refused: too old, too much, another epoch, or no time for it.'),
+  counter('recover_bytes', 'Bytes of recovered messages sent to buckets.'),
   counter('bucket_restarts', 'Buckets started again after a crash.'),
 ] as const satisfies readonly MetricRow[];
 

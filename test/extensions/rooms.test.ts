@@ -192,7 +192,7 @@ describe('extension operations', () => {
   it('that this release does not have are answered: Recover with recovered false, op 30 with UNKNOWN_METHOD', async () => {
     const client = await extended();
     const recover = await client.request(23, '{"room":"r://x","epoch":1,"offset":0}', 24);
-    expect(JSON.parse(recover.body.toString())).toEqual({ recovered: false });
+    expect(JSON.parse(recover.body.toString())).toMatchObject({ recovered: false });
     const im = await client.request(30, '{"method":"no.such","params":{}}', 31);
     expect(JSON.parse(im.body.toString())).toMatchObject({ error: { code: 102, temporary: false } });
     await client.close();

@@ -19,6 +19,10 @@ export {
   residentBytes,
 } from './node-stats.js';
 export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
+export { type RedisClusterServers, startRedisCluster } from './redis-cluster.js';
+export { type RedisProxy, startRedisProxy } from './redis-proxy.js';
+export { type RedisSentinelServers, startRedisSentinel } from './redis-sentinel.js';
 export { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis-server.js';
+export { type RedisTlsServer, startRedisTls } from './redis-tls.js';
 export { type ReceivedGap, TallyClient } from './tally-client.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

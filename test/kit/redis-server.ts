@@ -28,6 +28,8 @@ export interface RedisServerOptions {
   readonly args?: readonly string[];
   readonly port?: number;
   readonly dir?: string;
+  /** Run it as a Sentinel with this configuration, which says everything else. */
+  readonly configFile?: string;
 }
 
 /** A port that nobody holds now. */
@@ -59,7 +61,9 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'halley-redis-')));
   const child: ChildProcess = spawn(
     'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', ...(options.args ?? [])],
+    options.configFile === undefined
+      ? ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', ...(options.args ?? [])]
+      : [options.configFile, '--sentinel'],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';

@@ -46,7 +46,7 @@ export const SCENARIOS: readonly Scenario[] = [
     question: 'How does the cost of a room grow with its members?',
     members: 15_000,
     roomCount: 1,
-    ratesPerSec: [1, 40],
+    ratesPerSec: [1, 40, 400, 1_000],
     seconds: 5,
     isMergeable: true,
     smoke: { members: 300, roomCount: 1, ratesPerSec: [40], seconds: 0.3 },

@@ -29,6 +29,8 @@ export interface BucketOptions {
   readonly dutyTarget: number;
   readonly heapRefuseRatio: number;
   readonly drainMs: number;
+  /** Some rooms keep messages (`history.rooms`): the control thread answers recoveries. */
+  readonly hasHistory: boolean;
   readonly logLevel: LogLevel | 'silent';
 }
 
@@ -39,6 +41,8 @@ export interface BucketMemory {
   readonly ids: SharedArrayBuffer;
   /** One Int32 per thread: 1 where the bucket must not accept for now (it holds far more than the others). */
   readonly acceptGate: SharedArrayBuffer;
+  /** One Int32: 1 while upstream has no room. Undefined: client messages do not go upstream. */
+  readonly upstreamGate?: SharedArrayBuffer;
 }
 
 export interface BucketData {

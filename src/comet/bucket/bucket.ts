@@ -30,13 +30,16 @@ import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { FanoutContext } from './fanout-group.js';
 import { FlushScheduler } from './flush-scheduler.js';
+import { GapRecords } from './gap-records.js';
 import { Handshake } from './handshake.js';
 import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
 import { PacketHandler } from './packet-handler.js';
 import { PushRecords } from './push-records.js';
+import { Recoveries } from './recoveries.js';
 import { RoomShards } from './room-shards.js';
 import { codecOf, groupsOf, Subscriptions } from './subscriptions.js';
+import { upstreamOutlet } from './upstream-outlet.js';
 import { WatchSets } from './watch-sets.js';
 import { WsListener } from './ws-listener.js';
 
@@ -59,6 +62,8 @@ export interface BucketParts {
   readonly authenticator: Authenticator;
   readonly log: Logger;
   readonly acceptGate: Int32Array;
+  /** One Int32: 1 while upstream has no room. Undefined: client messages do not go upstream. */
+  readonly upstreamGate?: Int32Array | undefined;
   readonly allEpoch: number;
   readonly incarnation: number;
   /** Called about once a second, for what is sampled and swept. */
@@ -84,8 +89,10 @@ export class Bucket implements ChannelOwner {
   readonly #handshake: Handshake;
   readonly #outbox: DirectOutbox;
   readonly #broadcasts: PacedBroadcasts;
+  readonly #gaps: GapRecords;
   readonly #records: PushRecords;
   readonly #requests: ControlRequests;
+  readonly #recoveries: Recoveries | undefined;
   readonly #app: AppHost;
   readonly #listener: WsListener;
   /** Monotonic time of the last beat or turn, at most TICK_MS old while the thread turns. */
@@ -93,6 +100,8 @@ export class Bucket implements ChannelOwner {
   #nextTickMs = 0;
   #ticks = 0;
   #isDraining = false;
+  /** Code of the close that runs now: uWS calls the close handler inside of end() and close(). */
+  #closingCode = 0;
   #stopping = false;
   /** Set while the heap is nearly full or the bucket holds far more than its share. */
   #refusing = false;
@@ -160,6 +169,14 @@ export class Bucket implements ChannelOwner {
       isDraining: () => this.#isDraining,
     });
     const close = (channel: Channel, row: CloseCodeRow, detail: string) => this.#close(channel, row, detail);
+    this.#recoveries = options.hasHistory
+      ? new Recoveries({
+          writer: this.#writer,
+          shards: this.#shards,
+          send: (message) => this.#link.send(CONTROL_MASK, message),
+          guard: (channel, fn) => this.#guard(channel, fn),
+        })
+      : undefined;
     this.#packets = new PacketHandler(
       {
         bodyBytes: options.bodyBytes,
@@ -176,6 +193,7 @@ export class Bucket implements ChannelOwner {
         onAlive: (channel) => this.#rearm(channel),
         setIdle: (channel, idleMs) => this.setIdle(channel, idleMs),
         listener: () => this.#app.messageListener,
+        toUpstream: upstreamOutlet(parts, this.#slots, this.#link),
         onListenerError: (error, listener) => this.#onListenerError(error, listener),
         afterDrain: (channel, fn) => this.#app.afterDrain(() => this.#guard(channel, fn)),
         onPacket: (packetBytes) => {
@@ -191,6 +209,7 @@ export class Bucket implements ChannelOwner {
         shards: this.#shards,
         watchSets: this.#watchSets,
         subscriptions: this.#subscriptions,
+        recoveries: this.#recoveries,
       },
       options.heartbeatMisses,
     );
@@ -225,6 +244,14 @@ export class Bucket implements ChannelOwner {
       options.batchMaxBytes,
     );
     this.#broadcasts = new PacedBroadcasts(this.#slots, this.#outbox);
+    this.#gaps = new GapRecords({
+      shards: this.#shards,
+      watchSets: this.#watchSets,
+      slots: this.#slots,
+      outbox: this.#outbox,
+      allEpoch: parts.allEpoch,
+      tell: (channel, gap) => this.#subscriptions.tellGap(channel, gap),
+    });
     this.#records = new PushRecords({
       thread: this.#thread,
       shards: this.#shards,
@@ -232,6 +259,8 @@ export class Bucket implements ChannelOwner {
       slots: this.#slots,
       outbox: this.#outbox,
       broadcasts: this.#broadcasts,
+      gaps: this.#gaps,
+      tellRoomGap: (shard) => this.#subscriptions.tellRoomGap(this.#slots.all(), shard),
     });
     this.#requests = new ControlRequests({
       link: this.#link,
@@ -270,8 +299,10 @@ export class Bucket implements ChannelOwner {
       this.#drained(() => this.#onControl(this.#link.decode(bytes, offset, length) as ControlMessage)),
     );
     runtime.onRaw(RAW_KIND.ROOM_PUSH, (bytes, offset) => this.#records.onRoomPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.ROOM_PLACE, (bytes, offset) => this.#records.onRoomPlace(bytes, offset));
     runtime.onRaw(RAW_KIND.DIRECT_PUSH, (bytes, offset, length) => this.#records.onDirectPush(bytes, offset, length));
     runtime.onRaw(RAW_KIND.ALL_PUSH, (bytes, offset) => this.#records.onAllPush(bytes, offset));
+    runtime.onRaw(RAW_KIND.GAP, (bytes, offset) => this.#gaps.onGap(bytes, offset));
     runtime.onTurnEnd(() => this.#turnEnd());
     runtime.onReaderGap((fromThread) => this.#onReaderGap(fromThread));
     await this.#listener.listen();
@@ -357,7 +388,12 @@ export class Bucket implements ChannelOwner {
     if (channel.slot >= 0) {
       this.#wheel.cancel(channel.slot);
       if (channel.has(CHANNEL_FLAG.REGISTERED)) {
-        this.#link.send(CONTROL_MASK, [MESSAGE.DISCONNECT, this.#slots.connIdOf(channel), channel.key]);
+        this.#link.send(CONTROL_MASK, [
+          MESSAGE.DISCONNECT,
+          this.#slots.connIdOf(channel),
+          channel.key,
+          this.#closingCode,
+        ]);
       }
       this.#slots.remove(channel);
     }
@@ -383,9 +419,11 @@ export class Bucket implements ChannelOwner {
       this.#writer.packet(channel, OP.DISCONNECT, 0, 1, encodeDisconnect(codecOf(channel), body));
     }
     channel.state = CHANNEL_STATE.CLOSED;
+    this.#closingCode = row.code;
     // A client that does not read would never see a close frame: its socket is cut.
     if (channel.has(CHANNEL_FLAG.SLOW)) ws.close();
     else ws.end(row.code, closeReason(detail));
+    this.#closingCode = 0;
   }
 
   #onSocketError(error: unknown, channel: Channel | undefined): void {
@@ -499,6 +537,7 @@ export class Bucket implements ChannelOwner {
   }
 
   #turnEnd(): void {
+    this.#gaps.settle();
     if (!this.#outbox.isEmpty) this.#outbox.flush();
     this.#flushes.turnEnd();
     this.#app.runDeferred();
@@ -524,12 +563,15 @@ export class Bucket implements ChannelOwner {
     this.#handshake.reset();
     this.#shards.reset();
     this.#requests.reset();
+    this.#recoveries?.reset();
     this.#link.send(CONTROL_MASK, [MESSAGE.RESET]);
   }
 
   // Messages from the control thread.
 
   #onControl(message: ControlMessage): void {
+    // Who joins from here on has missed nothing.
+    this.#gaps.settle();
     switch (message[0]) {
       case MESSAGE.CONNECTED:
         this.#handshake.connected(message);
@@ -548,6 +590,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.PUBLISHED:
         this.#requests.onPublished(message);
+        return;
+      case MESSAGE.RECOVERED:
+        this.#recoveries?.onRecovered(message);
     }
   }
 

@@ -1,6 +1,7 @@
 /**
- * Members that get the same bytes: a cohort of a room in this bucket (most rooms have one), or the channels that share a watch set. Messages pile
- * up here as finished wire bytes and leave as one WebSocket message per form; uWS does the walk over the members.
+ * Members that get the same bytes: a cohort of a room in this bucket (most rooms have one), or the channels that share a
+ * watch set. Messages pile up here as finished wire bytes and leave as one WebSocket message per form; uWS does the walk
+ * over the members.
  *
  * Threads: its bucket.
  * Guarantees: order of append; an extended batch holds contiguous offsets only; a form is built only while it has
@@ -116,6 +117,7 @@ export class FanoutGroup {
   /**
    * Take one push. `bytes[idOffset, +8)` is its id, `bytes[outerOffset, +16)` an op-9 header for it alone and
    * `bytes[innerOffset, +packetBytes)` the packet; outer header and packet are adjacent. Nothing of it is kept by reference.
+   * @param offset 0: it has no place in the sequence, and leaves at once in a batch of its own
    */
   append(
     bytes: Uint8Array,
@@ -135,7 +137,7 @@ export class FanoutGroup {
     }
     // Its last subscriber left: what waited is nobody's, and a later subscriber's batch must not continue behind a hole.
     if (this.extendedCount === 0 && this.#extended.messageCount > 0) this.#extended.clear();
-    this.lastOffset = offset;
+    if (offset > 0) this.lastOffset = offset;
     if (this.plainCount > 0 && packetBytes >= LARGE_MESSAGE_BYTES) {
       if (this.#plain.messageCount > 0) this.#flushPlain();
       this.#context.publish(this.topicPlain, bytes.subarray(outerOffset, innerOffset + packetBytes));
@@ -149,6 +151,11 @@ export class FanoutGroup {
       this.#appendTo(this.#extended, this.#extendedHeaderBytes, bytes, idOffset, MESSAGE_ID_BYTES);
       this.#appendTo(this.#extended, this.#extendedHeaderBytes, bytes, innerOffset, packetBytes);
       this.#extended.messageCount += 1;
+    }
+    if (offset === 0) {
+      // Outside the sequence: the next message must not seem to follow it.
+      this.flush();
+      return;
     }
     if (!this.#pendingSince && this.pendingCount > 0) {
       this.#pendingSince = true;

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CLIENT_ERROR, CLOSE } from '../../errors/index.js';
+import { CLIENT_ERROR, CLOSE, OUTCOME, type Outcome } from '../../errors/index.js';
 import { encodeHeartbeatBody, encodePacket, OP } from '../../protocol/index.js';
 import type { Agent, ListenerReply } from '../../push/index.js';
 import { BucketParts, TEST_LIMITS, type TestChannelOptions } from '../fixtures/bucket-parts.js';
@@ -378,8 +378,50 @@ describe('the extensions', () => {
     const { socket, receive } = ready({ extended: true });
     receive(packet(OP.RECOVER, '{}', 2), packet(OP.IM_REQUEST, '{}', 3));
     expect(socket.take()).toEqual([
-      '24 2 {"recovered":false}',
+      `24 2 ${JSON.stringify({ recovered: false, error: CLIENT_ERROR.BAD_BODY })}`,
       `31 3 ${JSON.stringify({ error: CLIENT_ERROR.UNKNOWN_METHOD })}`,
     ]);
+  });
+});
+
+describe('a message that upstream', () => {
+  const outcomes: Outcome[] = [];
+  const seen: string[] = [];
+  beforeEach(() => {
+    outcomes.length = 0;
+    seen.length = 0;
+    bucket.toUpstream = (channel, op, seq, body) => {
+      seen.push(`${channel.key} ${op} ${seq} ${new TextDecoder().decode(body)}`);
+      return outcomes.shift() ?? OUTCOME.OK;
+    };
+  });
+
+  it('takes goes to the listener too, whose answer the client gets; without one the answer is empty', () => {
+    const { socket, receive } = ready({ key: 'k' });
+    receive(packet(1000, 'one', 5));
+    bucket.listener = { receive: () => 'heard' };
+    receive(packet(OP.SEND_MSG, 'two', 6), packet(OP.HEARTBEAT, '', 7));
+    expect(seen).toEqual(['k 1000 5 one', 'k 4 6 two']);
+    expect(socket.take().slice(0, 2)).toEqual(['1000 5 ', '4 6 heard']);
+  });
+
+  it('has no room for is refused whole: no listener hears it, and an extended client may send it again', () => {
+    const { socket, receive } = ready({ key: 'k', extended: true });
+    const heard: string[] = [];
+    bucket.listener = { receive: (_agent, payload) => void heard.push(new TextDecoder().decode(payload)) };
+    outcomes.push(OUTCOME.FULL, OUTCOME.TOO_LARGE);
+    receive(packet(1000, 'one', 5), packet(1000, 'two', 6), packet(1000, 'three', 7));
+    const [first, second, third] = socket.take().map((line) => /^1000 (\d) (.*)$/.exec(line) ?? []);
+    expect([first?.[1], JSON.parse(first?.[2] ?? '')]).toEqual(['5', { error: CLIENT_ERROR.OVERLOADED }]);
+    expect([second?.[1], JSON.parse(second?.[2] ?? '')]).toEqual(['6', { error: CLIENT_ERROR.BODY_TOO_LARGE }]);
+    expect([third?.[1], third?.[2], heard]).toEqual(['7', '', ['three']]);
+  });
+
+  it('has no room for gets no answer from a plain channel, whose next one does', () => {
+    const { socket, receive } = ready({ key: 'k' });
+    outcomes.push(OUTCOME.FULL);
+    receive(packet(1000, 'one', 5));
+    receive(packet(1000, 'two', 6));
+    expect(socket.take()).toEqual(['1000 6 ']);
   });
 });

@@ -8,9 +8,10 @@
  *   is limits.pre_auth_packets and _bytes before auth and the same multiplied by 16 afterwards).
  * Hot path: receive(), heartbeat and the listener's synchronous answer.
  */
-import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow } from '../../errors/index.js';
+import { CLIENT_ERROR, CLOSE, type ClientError, type CloseCodeRow, OUTCOME, type Outcome } from '../../errors/index.js';
 import {
   decodeBody,
+  decodeRecover,
   decodeUtf8,
   encodeImResponse,
   encodeRecoverRefused,
@@ -30,6 +31,7 @@ import type { MessageListener, PacketInfo } from '../../push/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { ChannelRooms } from './channel-rooms.js';
 import type { ChannelWriter } from './channel-writer.js';
+import type { Recoveries } from './recoveries.js';
 import type { RoomShards } from './room-shards.js';
 import { codecOf, type Subscriptions } from './subscriptions.js';
 import type { WatchSets } from './watch-sets.js';
@@ -52,6 +54,11 @@ export interface PacketHandlerLinks {
   readonly onAlive: (channel: Channel) => void;
   readonly setIdle: (channel: Channel, idleMs: number) => void;
   readonly listener: () => MessageListener | undefined;
+  /**
+   * Hands a client's message upstream; `body` is valid until return. OK also for what is no message. Anything else: it was
+   * not taken, and nobody else may take it either. Undefined: no upstream.
+   */
+  readonly toUpstream?: ((channel: Channel, op: number, seq: number, body: Uint8Array) => Outcome) | undefined;
   readonly onListenerError: (error: unknown, listener: string) => void;
   /** Runs `fn` now or, while a ring's memory is held, at the end of the drain, so that a throw costs this channel only. */
   readonly afterDrain: (channel: Channel, fn: () => void) => void;
@@ -80,6 +87,7 @@ export class PacketHandler {
   readonly #shards: RoomShards;
   readonly #watchSets: WatchSets;
   readonly #subscriptions: Subscriptions;
+  readonly #recoveries: Recoveries | undefined;
   readonly #heartbeatMisses: number;
   readonly #header = new PacketHeader();
 
@@ -92,6 +100,8 @@ export class PacketHandler {
       readonly shards: RoomShards;
       readonly watchSets: WatchSets;
       readonly subscriptions: Subscriptions;
+      /** undefined: no room of this node has history. */
+      readonly recoveries?: Recoveries | undefined;
     },
     heartbeatMisses: number,
   ) {
@@ -102,6 +112,7 @@ export class PacketHandler {
     this.#shards = parts.shards;
     this.#watchSets = parts.watchSets;
     this.#subscriptions = parts.subscriptions;
+    this.#recoveries = parts.recoveries;
     this.#heartbeatMisses = heartbeatMisses;
   }
 
@@ -205,6 +216,7 @@ export class PacketHandler {
     }
     const isExtension = channel.has(CHANNEL_FLAG.EXTENDED) && EXTENSION_OPS.has(header.op);
     if (!isExtension && !GOIM_OPS.has(header.op)) {
+      if (!this.#sentUpstream(channel, header, bytes, bodyEnd)) return;
       // uWS takes the message's memory back on return, so the listener gets a copy of its own.
       this.#toListener(channel, header, bytes.slice(bodyOffset, bodyEnd));
       return;
@@ -303,6 +315,10 @@ export class PacketHandler {
 
   #extension(channel: Channel, header: PacketHeader, body: Uint8Array): void {
     const { op, seq, ver } = header;
+    if (op === OP.RECOVER) {
+      this.#recover(channel, { seq, ver }, body);
+      return;
+    }
     const decoded = decodeBody(codecOf(channel), body, this.#limits.requestBodyBytes);
     if (op === OP.JOIN_ROOMS || op === OP.LEAVE_ROOMS) {
       const rooms = decoded.ok ? decoded.value : undefined;
@@ -330,17 +346,45 @@ export class PacketHandler {
       });
       return;
     }
-    if (op === OP.RECOVER) {
-      this.#writer.packet(channel, OP.RECOVER_REPLY, seq, ver, encodeRecoverRefused(codecOf(channel)));
+    this.#refuseRequest(channel, { seq, ver }, CLIENT_ERROR.UNKNOWN_METHOD);
+  }
+
+  #recover(channel: Channel, { seq, ver }: ReplyTo, body: Uint8Array): void {
+    const wanted = decodeRecover(codecOf(channel), body, this.#limits.roomIdBytes);
+    const shard = wanted.ok ? this.#shards.byRoom(wanted.value.room) : undefined;
+    let error: ClientError | undefined;
+    if (!wanted.ok) error = CLIENT_ERROR.BAD_BODY;
+    else if (channel.allowsRoom?.(wanted.value.room) === false) error = CLIENT_ERROR.ROOM_FORBIDDEN;
+    else if (shard === undefined || !channel.isIn(shard)) error = CLIENT_ERROR.NOT_MEMBER;
+    const recoveries = this.#recoveries;
+    if (!wanted.ok || error !== undefined || recoveries === undefined) {
+      this.#writer.packet(channel, OP.RECOVER_REPLY, seq, ver, encodeRecoverRefused(codecOf(channel), error));
       return;
     }
-    this.#refuseRequest(channel, { seq, ver }, CLIENT_ERROR.UNKNOWN_METHOD);
+    this.#work(channel, (finish) => recoveries.start(channel, wanted.value, { seq, ver }, finish));
   }
 
   /** Why the channel may not join the room, undefined where it may. */
   checkRoom(channel: Channel, room: string): ClientError | undefined {
     if (roomIdProblem(room, this.#limits.roomIdBytes) !== undefined) return CLIENT_ERROR.BAD_ROOM;
     return channel.allowsRoom?.(room) === false ? CLIENT_ERROR.ROOM_FORBIDDEN : undefined;
+  }
+
+  /**
+   * False: upstream is on and has no room, and the message was refused whole: an answer would say that it had been taken. An
+   * extended client may send it again; a plain one, whose wire has no word for this, gets no answer.
+   */
+  #sentUpstream(channel: Channel, header: PacketHeader, bytes: Uint8Array, bodyEnd: number): boolean {
+    const { toUpstream } = this.#links;
+    const { op, seq, ver, bodyOffset } = header;
+    if (toUpstream === undefined) return true;
+    const outcome = toUpstream(channel, op, seq, bytes.subarray(bodyOffset, bodyEnd));
+    if (outcome === OUTCOME.OK) return true;
+    if (channel.has(CHANNEL_FLAG.EXTENDED)) {
+      const error = outcome === OUTCOME.TOO_LARGE ? CLIENT_ERROR.BODY_TOO_LARGE : CLIENT_ERROR.OVERLOADED;
+      this.#writer.packet(channel, op, seq, ver, encodeImResponse(codecOf(channel), { ok: false, error }));
+    }
+    return false;
   }
 
   /** `body` belongs to the listener. */

@@ -7,6 +7,7 @@
  */
 import { OP_OFFSET, readInt32 } from '../../protocol/index.js';
 import {
+  EPOCH_OFFSET,
   INNER_OFFSET,
   MESSAGE_ID_OFFSET,
   OFFSET_OFFSET,
@@ -20,7 +21,9 @@ import {
 import { CHANNEL_FLAG, CHANNEL_STATE } from './channel.js';
 import type { ChannelSlots } from './channel-slots.js';
 import type { DirectOutbox } from './direct-outbox.js';
+import type { GapRecords } from './gap-records.js';
 import type { PacedBroadcasts } from './paced-broadcasts.js';
+import type { RoomShard } from './room-shard.js';
 import type { RoomShards } from './room-shards.js';
 import type { WatchSets } from './watch-sets.js';
 
@@ -31,6 +34,9 @@ export interface PushRecordParts {
   readonly slots: ChannelSlots;
   readonly outbox: DirectOutbox;
   readonly broadcasts: PacedBroadcasts;
+  readonly gaps: GapRecords;
+  /** Everything that was pushed to the room in front of this has left: tell its extended members a Gap. */
+  readonly tellRoomGap: (shard: RoomShard) => void;
 }
 
 export class PushRecords {
@@ -46,6 +52,7 @@ export class PushRecords {
     const view = this.#view(bytes);
     const shard = this.#parts.shards.byNo(view.getUint32(offset + SUBJECT_OFFSET, true));
     if (shard === undefined) return;
+    if (this.#parts.gaps.waitsFor(shard)) this.#parts.gaps.settle();
     shard.append(
       bytes,
       offset + MESSAGE_ID_OFFSET,
@@ -56,8 +63,20 @@ export class PushRecords {
     );
   }
 
+  /** The room goes on at another place: what waits belongs to the old one. */
+  onRoomPlace(bytes: Uint8Array, offset: number): void {
+    const view = this.#view(bytes);
+    const shard = this.#parts.shards.byNo(view.getUint32(offset + SUBJECT_OFFSET, true));
+    if (shard === undefined) return;
+    // A gap of the old place that is told behind the new one would take the client back.
+    if (this.#parts.gaps.waitsFor(shard)) this.#parts.gaps.settle();
+    shard.continueBehind(view.getFloat64(offset + EPOCH_OFFSET, true), view.getFloat64(offset + OFFSET_OFFSET, true));
+    if (view.getUint32(offset + SPEED_OFFSET, true) === 1) this.#parts.tellRoomGap(shard);
+  }
+
   onAllPush(bytes: Uint8Array, offset: number): void {
-    const { broadcasts, watchSets } = this.#parts;
+    const { broadcasts, gaps, watchSets } = this.#parts;
+    if (gaps.waitsForAll) gaps.settle();
     const view = this.#view(bytes);
     const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
     const op = readInt32(bytes, offset + INNER_OFFSET + OP_OFFSET);
@@ -78,6 +97,7 @@ export class PushRecords {
   }
 
   onDirectPush(bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    if (this.#parts.gaps.waitsForDirect) this.#parts.gaps.settle();
     const view = this.#view(bytes);
     const packetBytes = readInt32(bytes, offset + INNER_OFFSET);
     const end = offset + lengthBytes;

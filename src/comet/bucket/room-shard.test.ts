@@ -10,7 +10,7 @@ const ROOM = 'live://1';
 const COHORT_MEMBERS = 3;
 
 function setUp(memberCount: number, extended = false) {
-  const parts = new BucketParts(undefined, COHORT_MEMBERS);
+  const parts = new BucketParts(undefined, false, COHORT_MEMBERS);
   const members = Array.from({ length: memberCount }, () => parts.channel({ extended }));
   for (const { channel } of members) parts.enter(channel, ROOM);
   const shard = parts.shards.byRoom(ROOM)!;

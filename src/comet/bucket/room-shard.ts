@@ -2,9 +2,11 @@
  * A room as one bucket sees it: its members here, and the messages that wait for them.
  *
  * A socket write takes about 7 us, so a flush to 15,000 members held the loop for a tenth of a second, and then all of them
- * waited for the next. So a room's members stand in cohorts, each with topics and pending
- * messages of its own, and the scheduler flushes one at a time, each with everything since ITS last flush. The room is its
- * own first cohort and small rooms have no other; nobody ever moves from one to another.
+ * waited for the next. So a room's members stand in cohorts, each with topics and pending messages of its own, and the
+ * scheduler flushes one at a time, each with everything since ITS last flush. The room is its own first cohort and small
+ * rooms have no other; nobody ever moves from one to another.
+ *
+ * What FanoutGroup has and is not overridden here (flush(), flushedOffset, the counts) is the first cohort's alone.
  *
  * Life: PENDING from the first request that names it until the sequencer has numbered it, then ACTIVE; gone when it has
  * neither members nor requests under way. Only then is the sequencer told, so a request can never be overtaken by a
@@ -32,6 +34,13 @@ export abstract class RoomCohort extends FanoutGroup {
   placedCount = 0;
 
   abstract readonly shard: RoomShard;
+
+  /** Go on behind this place; what waits belongs in front of it and leaves first. */
+  continueBehind(epoch: number, offset: number): void {
+    this.flush();
+    this.epoch = epoch;
+    this.lastOffset = offset;
+  }
 }
 
 class LaterCohort extends RoomCohort {
@@ -114,7 +123,18 @@ export class RoomShard extends RoomCohort {
     }
   }
 
-  /** Forget what is pending in every cohort. (flush() is the first cohort's alone: each waits for its own turn.) */
+  /** Has any cohort a subscriber of the extended form? */
+  get hasExtended(): boolean {
+    return this.extendedCount > 0 || (this.#later?.some((cohort) => cohort.extendedCount > 0) ?? false);
+  }
+
+  /** In every cohort: a message behind the place must find none in front of it. */
+  override continueBehind(epoch: number, offset: number): void {
+    super.continueBehind(epoch, offset);
+    if (this.#later !== undefined) for (const cohort of this.#later) cohort.continueBehind(epoch, offset);
+  }
+
+  /** Forget what is pending in every cohort. */
   override discard(): void {
     super.discard();
     if (this.#later !== undefined) for (const cohort of this.#later) cohort.discard();

@@ -60,7 +60,7 @@ export class RoomShards {
     return this.#byRoom.get(room);
   }
 
-  /** Members of the room on the whole node. */
+  /** Members of the room in the whole cluster. */
   onlineCount(shard: RoomShard): number {
     return shard.active ? this.#counts.total(shard.roomNo) : 0;
   }
@@ -85,8 +85,7 @@ export class RoomShards {
       const info = infos[index];
       if (info === undefined || shard.active || info[0] === 0) continue;
       shard.roomNo = info[0];
-      shard.epoch = info[1];
-      shard.lastOffset = info[2];
+      shard.continueBehind(info[1], info[2]);
       this.#byNo.set(shard.roomNo, shard);
     }
   }

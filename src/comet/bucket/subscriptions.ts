@@ -12,7 +12,7 @@ import type { Codec } from '../../protocol/index.js';
 import { encodeGap, type GapBody, OP } from '../../protocol/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { FanoutGroup } from './fanout-group.js';
-import type { RoomCohort } from './room-shard.js';
+import type { RoomCohort, RoomShard } from './room-shard.js';
 
 export interface SubscriptionsLinks {
   readonly sendControl: (channel: Channel, op: number, body: Uint8Array) => void;
@@ -94,6 +94,11 @@ export class Subscriptions {
     for (const group of groupsOf(channel)) this.subscribe(channel, group);
   }
 
+  /** Tell an extended channel that it missed something which never reached this node. */
+  tellGap(channel: Channel, gap: GapBody): void {
+    this.#sendGap(channel, codecOf(channel), gap);
+  }
+
   /** The channel is gone. Call before its groups are left. */
   forget(channel: Channel): void {
     // One that is marked and not yet out is still counted by its groups; #leaveTopics skips it by its state.
@@ -133,6 +138,22 @@ export class Subscriptions {
     const allTo = channel.watch?.flushedOffset ?? all.offset;
     this.#sendGap(channel, codec, { scope: 'all', room: '', epoch: all.epoch, to: Math.max(allTo, 0) });
     this.#sendGap(channel, codec, { scope: 'direct', room: '', epoch: 0, to: 0 });
+  }
+
+  /**
+   * Members of a room missed messages up to where their cohort stands now. Channels that are out of their topics hear it on
+   * return.
+   */
+  tellRoomGap(channels: Iterable<Channel>, shard: RoomShard): void {
+    if (!shard.hasExtended) return;
+    for (const channel of channels) {
+      if (channel.state !== CHANNEL_STATE.READY || !channel.has(CHANNEL_FLAG.EXTENDED)) continue;
+      if (channel.has(CHANNEL_FLAG.OUT)) continue;
+      const cohort = channel.cohortIn(shard);
+      if (cohort === undefined) continue;
+      const { epoch, flushedOffset } = cohort;
+      this.#sendGap(channel, codecOf(channel), { scope: 'room', room: shard.room, epoch, to: flushedOffset });
+    }
   }
 
   #sendGap(channel: Channel, codec: Codec, gap: GapBody): void {

@@ -84,6 +84,15 @@ export class WatchSets {
     }
   }
 
+  /** Pushes to all up to `offset` may have been missed: what waits goes out, and the next one continues behind it. */
+  skipTo(offset: number): void {
+    this.#allOffset = offset;
+    for (const set of this.#byName.values()) {
+      set.flush();
+      set.lastOffset = offset;
+    }
+  }
+
   /** Offset of the newest push to all that this bucket has seen. */
   get allOffset(): number {
     return this.#allOffset;

@@ -4,6 +4,8 @@ import { AccessGuard } from './access-guard.js';
 import { ApiHarness } from './fixtures/api-harness.js';
 import { ROUTES } from './routes.js';
 
+const OPEN_PATHS = ['/health', '/ready', '/goim/nodes/weighted', '/halley/nodes', '/halley/httpdns'];
+
 const open: ApiHarness[] = [];
 afterEach(() => {
   for (const api of open.splice(0)) api.api.close();
@@ -21,7 +23,7 @@ describe('an API token', () => {
     const api = await start('s3cret');
     for (const { method, path } of ROUTES) {
       const answer = await api.request(method, path);
-      const isOpen = ['/health', '/ready', '/goim/nodes/weighted'].includes(path);
+      const isOpen = OPEN_PATHS.includes(path);
       expect([path, answer.status]).toEqual([path, isOpen ? 200 : 401]);
       if (isOpen) continue;
       expect(answer.headers['www-authenticate']).toBe('Bearer realm="halley"');

@@ -1,11 +1,13 @@
 /**
  * goim-push: goim's four push routes. The request's body is the message, byte for byte; everything else is in the query.
  *
- * Guarantees: code 0 means that the queue has accepted the message, in the order of the requests of a connection. A full
- * queue is status 503, never goim's silent loss (W5). A push to nobody (an offline key, no mid at all) is code 0, as in goim.
+ * Guarantees: code 0 means that the queue has accepted the message, in the order of the requests of a connection: standalone the
+ * node's own queue, in a cluster the durable one, and then Redis has it. With the header `Halley-Message-Id` a retry inside
+ * `stream.once_window_s` is answered 0 and not delivered twice (standalone it is not looked at). A full queue is status 503, never goim's silent loss (W5). A push to nobody (an offline key, no mid at all) is code 0, as in goim.
  */
-import type { PushTarget } from '../../push/index.js';
+import type { MaybePromise, PushTarget } from '../../push/index.js';
 import { Binder } from './binder.js';
+import { messageIdRefusal, pushDurably } from './durable-push.js';
 import { API_CODE, fixedReply, JSON_TYPE, OK_REPLY, pushReply, type Reply } from './reply.js';
 import type { ApiRequest, ApiServices } from './route.js';
 
@@ -17,11 +19,14 @@ export function roomId(type: string, room: string): string {
 /** goim's answer to push/keys without keys: status 200 and no text. */
 const NO_KEYS_REPLY = fixedReply(200, JSON_TYPE, JSON.stringify({ code: API_CODE.BAD_REQUEST, message: '' }));
 
-function push(services: ApiServices, request: ApiRequest, target: PushTarget, op: number): Reply {
-  return pushReply(services.pusher.push({ target, op, body: request.body }));
+function push(services: ApiServices, request: ApiRequest, target: PushTarget, op: number): MaybePromise<Reply> {
+  const refusal = messageIdRefusal(request);
+  if (refusal !== undefined) return refusal;
+  const outcome = pushDurably(services, { target, op, body: request.body }, request.messageId);
+  return typeof outcome === 'string' ? pushReply(outcome) : outcome.then(pushReply);
 }
 
-export function pushKeys(services: ApiServices, request: ApiRequest): Reply {
+export function pushKeys(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
   const bind = new Binder(request.query);
   const op = bind.int32('Op', 'operation', 'optional');
   const keys = bind.texts('Keys', 'keys', 'optional');
@@ -30,7 +35,7 @@ export function pushKeys(services: ApiServices, request: ApiRequest): Reply {
   return keys.length === 0 ? NO_KEYS_REPLY : push(services, request, { kind: 'keys', keys }, op);
 }
 
-export function pushMids(services: ApiServices, request: ApiRequest): Reply {
+export function pushMids(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
   const bind = new Binder(request.query);
   const op = bind.int32('Op', 'operation', 'optional');
   const given = bind.integers('mids');
@@ -41,7 +46,7 @@ export function pushMids(services: ApiServices, request: ApiRequest): Reply {
   return mids.length === 0 ? OK_REPLY : push(services, request, { kind: 'mids', mids }, op);
 }
 
-export function pushRoom(services: ApiServices, request: ApiRequest): Reply {
+export function pushRoom(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
   const bind = new Binder(request.query);
   const op = bind.int32('Op', 'operation', 'required');
   const type = bind.text('Type', 'type', 'required');
@@ -49,7 +54,7 @@ export function pushRoom(services: ApiServices, request: ApiRequest): Reply {
   return bind.failure() ?? push(services, request, { kind: 'rooms', rooms: [roomId(type, room)] }, op);
 }
 
-export function pushAll(services: ApiServices, request: ApiRequest): Reply {
+export function pushAll(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
   const bind = new Binder(request.query);
   const op = bind.int32('Op', 'operation', 'required');
   const speed = bind.int32('Speed', 'speed', 'optional');

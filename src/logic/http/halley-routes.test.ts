@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBody } from '../../protocol/index.js';
+import type { OnlineCounts } from '../../push/index.js';
 import { ApiHarness } from './fixtures/api-harness.js';
 import { routeTableMarkdown } from './index.js';
 import { ROUTES } from './routes.js';
@@ -217,5 +218,63 @@ describe('the route table', () => {
     expect(lines.length).toBe(ROUTES.length + 2);
     expect(new Set(lines.map((line) => line.split(/(?<!\\)\|/).length))).toEqual(new Set([6]));
     expect(lines).toContain('| `GET /health` |  | 200 as long as the event loop turns | open |');
+  });
+});
+
+describe('GET /halley/online', () => {
+  const online: OnlineCounts = {
+    roomCount: (room) => (room === 'live://1' ? 8 : 0),
+    localRoomCount: (room) => (room === 'live://1' ? 3 : 0),
+    roomCounts: (prefix) =>
+      [
+        { room: 'live://1', count: 8 },
+        { room: 'chat://x', count: 9 },
+      ].filter(({ room }) => room.startsWith(prefix)),
+    connectionCount: () => 16,
+    ipCount: () => 9,
+    nodes: () => [
+      { serverId: 'a', isLocal: true, connCount: 7, ipCount: 4, roomCount: 1 },
+      { serverId: 'b', isLocal: false, connCount: 9, ipCount: 5, roomCount: 2 },
+    ],
+  };
+
+  it("answers for the whole cluster, as goim's routes do", async () => {
+    const cluster = await new ApiHarness({ online }).start();
+    try {
+      const data = async (target: string) => ((await cluster.get(target)).json as { data: unknown }).data;
+      expect(await data('/halley/online/top?limit=2&type=live')).toEqual([
+        { room: 'live://1', count: 8, local_count: 3 },
+      ]);
+      expect(await data('/halley/online/top?limit=1')).toMatchObject([{ room: 'chat://x' }]);
+      expect(await data('/halley/online/room?rooms=live://1&rooms=no://1')).toEqual([
+        { room: 'live://1', count: 8, local_count: 3 },
+        { room: 'no://1', count: 0, local_count: 0 },
+      ]);
+      expect(await data('/halley/online/total')).toEqual({
+        conn_count: 16,
+        ip_count: 9,
+        nodes: [
+          { server_id: 'a', local: true, conn_count: 7, ip_count: 4, room_count: 1 },
+          { server_id: 'b', local: false, conn_count: 9, ip_count: 5, room_count: 2 },
+        ],
+      });
+      expect(await data('/goim/online/total')).toEqual({ conn_count: 16, ip_count: 9 });
+      expect(await data('/goim/online/top?type=live&limit=5')).toEqual([{ room_id: '1', count: 8 }]);
+      expect(await data('/goim/online/room?type=live&rooms=1')).toEqual({ '1': 8 });
+    } finally {
+      cluster.api.close();
+    }
+  });
+
+  it('answers for the node where it is alone', async () => {
+    api.comet.countByRoom.set('live://1', 4);
+    expect((await api.get('/halley/online/total')).json).toMatchObject({
+      data: { nodes: [{ server_id: 'node-1', local: true, conn_count: 7, ip_count: 3, room_count: 1 }] },
+    });
+    expect((await api.get('/halley/online/room?rooms=live://1')).json).toMatchObject({
+      data: [{ room: 'live://1', count: 4, local_count: 4 }],
+    });
+    api.comet.countByRoom.clear();
+    expect((await api.get('/halley/online/top')).json).toMatchObject({ code: -400 });
   });
 });

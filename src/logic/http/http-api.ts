@@ -6,13 +6,18 @@
  * methods are part of goim's interface.
  * Guarantees: requests of one connection are handled in their order. A handler that answers later gets `handlerDeadlineMs`,
  * then the client gets 504. `close()` ends every connection at once: call it after the sources of pushes have stopped.
- * Hot path: `#onBegin` for `/goim/push/*`; those handlers answer in the call. 17 us of CPU per push on a kept connection, of
+ * Hot path: `#onBegin` for `/goim/push/*`; standalone those handlers answer in the call. 17 us of CPU per push on a kept connection, of
  * which node:http alone takes 14 (`bench/logic/http-api.bench.ts`). Where that is too much, `/halley/push/batch` shares it.
  */
 import type { IncomingMessage } from 'node:http';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
-import type { MaybePromise } from '../../push/index.js';
+import type { MaybePromise, OnlineCounts } from '../../push/index.js';
+import { DrainSwitch } from '../drain-switch.js';
+import { createNodeLookup, type NodeLookup } from '../node-lookup.js';
+import { descriptionRecord } from '../nodes-reply.js';
+import { LocalOnline } from '../online-local.js';
 import { AccessGuard } from './access-guard.js';
+import { MESSAGE_ID_HEADER } from './durable-push.js';
 import type { Exchange } from './exchange.js';
 import { HttpServer, type HttpTimeouts, type ServerHooks } from './http-server.js';
 import { Query } from './query.js';
@@ -21,7 +26,12 @@ import { type ApiRequest, type ApiServices, type Route, RouteTable } from './rou
 import { ROUTES } from './routes.js';
 import { DEFAULT_CONNECT_SOURCES, type StaticPage, StaticPages } from './static-pages.js';
 
-export interface HttpApiDeps extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs'> {
+export interface HttpApiDeps
+  extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs' | 'lookup' | 'online'> {
+  /** The balancer and what belongs to it. Default: this node alone, without regions. */
+  readonly lookup?: NodeLookup;
+  /** Default: this node's comet is all there is. */
+  readonly online?: OnlineCounts | undefined;
   /** Most commands of one batch. Default 1000. */
   readonly batchMaxCount?: number;
   /** Most bytes of the body of one request, and of one message of a batch. Default 1 MiB. */
@@ -56,6 +66,18 @@ const DEFAULT_DEADLINE_MS = 10_000;
 const DEFAULT_TIMEOUTS: HttpTimeouts = { headersMs: 10_000, requestMs: 30_000, keepAliveMs: 75_000, stallMs: 60_000 };
 const BEYOND_ASCII = /[\x80-\xff]/;
 const NO_BODY = new Uint8Array(0);
+
+function aloneLookup({ node, comet, nowMs = Date.now }: HttpApiDeps): NodeLookup {
+  const drain = new DrainSwitch();
+  const self = () =>
+    descriptionRecord(node, {
+      connCount: comet.connectionCount(),
+      ipCount: comet.ipCount(),
+      isDraining: drain.isDraining,
+      updatedMs: nowMs(),
+    });
+  return createNodeLookup({ drain, directory: undefined, self });
+}
 
 function isPromise(answer: MaybePromise<Reply>): answer is Promise<Reply> {
   return answer instanceof Promise;
@@ -108,9 +130,13 @@ export class HttpApi {
 
   constructor(deps: HttpApiDeps) {
     const bodyMaxBytes = deps.bodyMaxBytes ?? DEFAULT_BODY_MAX_BYTES;
+    const lookup = deps.lookup ?? aloneLookup(deps);
     this.#deps = deps;
     this.#services = {
       ...deps,
+      lookup,
+      probes: [...deps.probes, lookup.drain],
+      online: deps.online ?? new LocalOnline(deps.comet, deps.node.serverId),
       batchMaxCount: deps.batchMaxCount ?? DEFAULT_BATCH_MAX_COUNT,
       messageMaxBytes: bodyMaxBytes,
       nowMs: deps.nowMs ?? Date.now,
@@ -185,11 +211,14 @@ export class HttpApi {
     }
     const query = new Query(rawQuery);
     const mediaType = mediaTypeOf(request.headers['content-type'] ?? '');
+    const messageId = request.headers[MESSAGE_ID_HEADER] as string | undefined;
     if (route.method === 'GET') {
-      this.#handle(exchange, route, { query, mediaType, body: NO_BODY });
+      this.#handle(exchange, route, { query, mediaType, messageId, body: NO_BODY, peer: request });
       return;
     }
-    exchange.readBody(this.#bodyMaxBytes, (body) => this.#handle(exchange, route, { query, mediaType, body }));
+    exchange.readBody(this.#bodyMaxBytes, (body) =>
+      this.#handle(exchange, route, { query, mediaType, messageId, body, peer: request }),
+    );
   }
 
   #refusal(route: Route, { headers }: IncomingMessage): Reply | undefined {

@@ -6,7 +6,7 @@
  * the body, and calls the row's handler (`goim-push.ts`, `goim-online.ts`, `node-routes.ts`, `batch-route.ts`,
  * `channel-routes.ts`). A handler is a function from services and request to a `Reply` (`reply.ts`), plain data that
  * `exchange.ts` writes. goim's parameters are read by `binder.ts` over `query.ts`, with Go's error texts from `go-text.ts`;
- * our JSON bodies by `json-members.ts`. node:http is touched in `http-server.ts`, `lane.ts` and `exchange.ts` only.
+ * our JSON bodies by `json-members.ts`, the query of a client that looks for a node by `node-query.ts`. node:http is touched in `http-server.ts`, `lane.ts` and `exchange.ts` only.
  *
  * Who may call: `logic/index.ts`.
  */

@@ -1,17 +1,32 @@
 /**
  * route: the form of one row of the route table, and how a request finds its row.
  */
-import type { CometPort, MaybePromise, Pusher, ReadinessProbe } from '../../push/index.js';
+import type {
+  CometPort,
+  DurableQueue,
+  MaybePromise,
+  OnlineCounts,
+  PushDoor,
+  ReadinessProbe,
+} from '../../push/index.js';
+import type { RequestPeer } from '../client-address.js';
+import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
 import type { Query } from './query.js';
 import { API_CODE, errorReply, NOT_FOUND_REPLY, type Reply } from './reply.js';
 
 /** What the routes need of the node: narrow ports, wired by `main.ts`. */
 export interface ApiServices {
-  readonly pusher: Pusher;
+  /** Direct pushes, and all pushes where there is no durable queue. */
+  readonly pusher: PushDoor;
+  /** The queue of the cluster; absent where the node is alone. */
+  readonly durable?: DurableQueue | undefined;
   readonly comet: CometPort;
+  /** Who is online, in the whole cluster. */
+  readonly online: OnlineCounts;
   readonly node: NodeDescription;
   readonly probes: readonly ReadinessProbe[];
+  readonly lookup: NodeLookup;
   /** Totals and per-thread values of the counters, as JSON values. */
   readonly stats: () => unknown;
   /** Most commands of one `/halley/push/batch`. */
@@ -27,6 +42,10 @@ export interface ApiRequest {
   readonly body: Uint8Array;
   /** Lower case, without parameters: `application/json`. Empty where the client sent none. */
   readonly mediaType: string;
+  /** Who sent it, for `ClientAddress`. */
+  readonly peer: RequestPeer;
+  /** Header `Halley-Message-Id`, as sent. */
+  readonly messageId: string | undefined;
 }
 
 export type Method = 'GET' | 'POST';

@@ -1,11 +1,14 @@
 /**
  * routes: the table of the HTTP API, one row per route. The README's table is made from it.
+ *
+ * In a cluster `/goim/push/*` answer when the durable queue has the message (`durable-push.ts`), later than the call; so does
+ * `/halley/push/batch?durable=true`. Standalone every push route answers in the call.
  */
 import { pushBatch } from './batch-route.js';
 import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
-import { onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
+import { clusterRooms, clusterTop, clusterTotal, onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
 import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
-import { health, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
+import { drainNode, halleyNodes, health, httpdns, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
 import { type Method, type Route, renderRoutes } from './route.js';
 
 function route(
@@ -62,9 +65,32 @@ export const ROUTES: readonly Route[] = [
   ),
   route('GET', '/goim/nodes/instances', '', 'the nodes as discovery knows them', nodesInstances),
   route(
+    'GET',
+    '/halley/nodes',
+    'query `order` (weighted, least_conn, nearest), `limit`, `platform`, `lat` and `lon`, `region`, `ip`, `format` (json, text)',
+    'where to connect, best first: `{order, region, domain, nodes: [{server_id, addrs, tcp_port, ws_port, wss_port, region, zone, distance_km}]}`, or one address a line',
+    halleyNodes,
+    'open',
+  ),
+  route(
+    'GET',
+    '/halley/httpdns',
+    'query `limit`, `type` (a, aaaa), `ttl=1`, `order`, `lat` and `lon`, `region`, `ip`',
+    'the same as HTTPDNS services answer it: `ip;ip;ip` in plain text, with `ttl=1` `ip;ip;ip,ttl`',
+    httpdns,
+    'open',
+  ),
+  route(
+    'POST',
+    '/halley/node/drain',
+    'JSON `{drain}`',
+    'true: this node gets no new clients and `/ready` says so, its channels stay; false: back again: `{draining}`',
+    drainNode,
+  ),
+  route(
     'POST',
     '/halley/push/batch',
-    'JSON or MessagePack, one push command or an array',
+    'JSON or MessagePack, one push command or an array; query `durable=true` keeps them first',
     'a row `{code, message}` per command; in order, not all-or-nothing',
     pushBatch,
   ),
@@ -82,6 +108,27 @@ export const ROUTES: readonly Route[] = [
     'JSON `{keys?, mids?, rooms}`',
     'takes channels out of rooms: `{count}`',
     leaveRooms,
+  ),
+  route(
+    'GET',
+    '/halley/online/top',
+    'query `limit`, `type`',
+    'the fullest rooms, of all types or one: `[{room, count, local_count}]`',
+    clusterTop,
+  ),
+  route(
+    'GET',
+    '/halley/online/room',
+    'query `rooms` repeated, whole ids',
+    'members in the cluster and on this node: `[{room, count, local_count}]`',
+    clusterRooms,
+  ),
+  route(
+    'GET',
+    '/halley/online/total',
+    '',
+    'totals, and each node: `{conn_count, ip_count, nodes: [{server_id, local, conn_count, ip_count, room_count}]}`',
+    clusterTotal,
   ),
   route('GET', '/halley/stats', '', 'counters, totals and per thread', stats),
   route('GET', '/health', '', '200 as long as the event loop turns', health, 'open'),

@@ -31,7 +31,25 @@ export class RedisKeys {
 
   /** Hash: device key -> owner, of one user. */
   user(mid: number): string {
-    return `${this.prefix}:u:{${mid}}`;
+    const [head, tail] = this.userParts();
+    return `${head}${mid}${tail}`;
+  }
+
+  /** What stands before and behind the mid in user(), for a script on one server. */
+  userParts(): readonly [head: string, tail: string] {
+    return [`${this.prefix}:u:{`, '}'];
+  }
+
+  /** Glob that SCAN finds every session() and user() by. */
+  sessionsPattern(): string {
+    return `${this.prefix.replace(/[\\*?[\]^-]/g, '\\$&')}:[su]:{*`;
+  }
+
+  /** The device key or mid in the name of a session() or user(); undefined for any other name. */
+  parseSessionName(name: string): { readonly kind: 'session' | 'user'; readonly id: string } | undefined {
+    const rest = name.startsWith(`${this.prefix}:`) ? name.slice(this.prefix.length + 1) : '';
+    if (!/^[su]:\{.*\}$/s.test(rest)) return undefined;
+    return { kind: rest.startsWith('s') ? 'session' : 'user', id: untag(rest.slice(3, -1)) };
   }
 
   /** Hash: lease, nodeEpoch and what the balancer knows of a node. */
@@ -44,9 +62,14 @@ export class RedisKeys {
     return `${this.prefix}:nodes`;
   }
 
-  /** String: the lease of a block of machine ids. */
-  machineBlock(block: number): string {
-    return `${this.prefix}:mach:${block}`;
+  /** Hash: block of machine ids -> its lease. One key, because a lease is chosen from all of them in one script. */
+  machineBlocks(): string {
+    return `${this.prefix}:mach`;
+  }
+
+  /** What a node tells of who is online on it: counter of its batches, `rooms` (room -> members), `log` (stream of changes). */
+  online(serverId: string, part: '' | ':rooms' | ':log' = ''): string {
+    return `${this.prefix}:on:${tag(serverId)}${part}`;
   }
 
   /** What belongs to one room: `seq` (epoch and offset), `log` (history stream), `nodes` (server id -> members). */
@@ -59,14 +82,24 @@ export class RedisKeys {
     return `${this.prefix}:q:{${shard}}${part}`;
   }
 
-  /** Stream: durable pushes handed over to one node, which reads them from where it stopped. */
-  inbox(serverId: string): string {
-    return `${this.prefix}:in:${tag(serverId)}`;
+  /** String: a producer's idempotency id that a shard has seen. Shares its slot. */
+  queueOnce(shard: number, idempotencyId: string): string {
+    return `${this.prefix}:q:{${shard}}:once:${idempotencyId}`;
   }
 
-  /** Stream: what clients did (upstream events). */
-  events(): string {
-    return `${this.prefix}:events`;
+  /** Stream: durable pushes handed over to one incarnation of a node, which reads them from where it stopped. */
+  inbox(serverId: string, nodeEpoch: number): string {
+    return `${this.prefix}:in:${tag(serverId)}:${nodeEpoch}`;
+  }
+
+  /** Stream: what clients did (upstream events). Its companions share the slot: the tag is the stream's whole name. */
+  events(part: '' | ':dead' | ':last' = ''): string {
+    return part === '' ? `${this.prefix}:events` : `{${this.prefix}:events}${part}`;
+  }
+
+  /** String: the mark of a user with devices somewhere, or of one whose "offline" was told. */
+  userMark(mid: number): string {
+    return `${this.prefix}:up:{${mid}}`;
   }
 
   /** A name of its own for a single value, for example `gen` (generation of the data). */

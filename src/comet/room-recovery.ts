@@ -1,0 +1,289 @@
+/**
+ * Recovery of rooms (op 23), on the control thread: what a channel missed, from the node's memory where that reaches back far
+ * enough, otherwise from the cluster's history; as wire bytes, over the control thread's ring.
+ *
+ * The joint with the live stream is the ring's order. An answer is encoded in the moment in which it is written, and holds
+ * everything up to the newest message that was numbered until then. Those stand on the ring in front of it, and every later
+ * message behind it: what the bucket has not sent to the room yet when it reads the answer it sends first.
+ *
+ * Threads: control thread only.
+ * Guarantees: all of what was missed or nothing; requests are answered in their order, except for those that wait for Redis; each
+ *   within `timeoutMs`, if only with a refusal. Bounds: messages and bytes per answer, bytes per second over all, `MAX_REMOTE`
+ *   questions to Redis at a time. No messages are written while the ring's backlog is not empty.
+ */
+import type { Clock } from '../clock/index.js';
+import { batch26HeaderBytes, encodeUtf8, writeBatch26Header } from '../protocol/index.js';
+import type { HistoryMessage, HistoryRange, RoomHistory } from '../push/index.js';
+import { type HistoryLog, historyEntry, type MemoryHistory } from '../store/index.js';
+import { METRIC, type ThreadCounters } from '../telemetry/index.js';
+import {
+  MESSAGE,
+  RECOVER_STATUS,
+  type RecoveredMessage,
+  type RecoverMessage,
+  type RecoverStatus,
+} from './thread-messages.js';
+
+export interface RoomRecoveryOptions {
+  /** What the sequencer keeps. */
+  readonly memory: MemoryHistory;
+  /** The cluster's; undefined: memory is all there is. */
+  readonly history?: RoomHistory;
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+  readonly bytesPerSec: number;
+  readonly timeoutMs: number;
+}
+
+export interface RoomRecoveryLinks {
+  readonly clock: Clock;
+  readonly counters: Pick<ThreadCounters, 'add'>;
+  /** False while the ring has no room: nothing may be sent then. */
+  readonly canSend: () => boolean;
+  readonly send: (thread: number, message: RecoveredMessage) => void;
+}
+
+interface Waiting {
+  readonly thread: number;
+  readonly request: number;
+  readonly room: string;
+  readonly epoch: number;
+  /** Of the oldest message that is wanted. */
+  readonly fromOffset: number;
+  readonly deadlineMs: number;
+  /** What the cluster's history gave: contiguous from `fromOffset`. */
+  older: readonly HistoryMessage[];
+  /** It gave less than the room has, because that is more than one answer may hold. */
+  isCut: boolean;
+  askCount: number;
+  /** The bucket does not wait for it any more. */
+  isForgotten: boolean;
+}
+
+type Verdict = Uint8Array | 'refused' | 'too old';
+
+const NO_BYTES = new Uint8Array(0);
+/** Answers per turn of the loop; then pushes and timers get theirs. */
+const SLICE_COUNT = 64;
+const RETRY_MS = 2;
+const MAX_REMOTE = 32;
+/** Questions to the cluster's history for one request: what it gives may end in front of what memory has by then. */
+const MAX_ASKS = 2;
+
+export class RoomRecovery {
+  readonly #options: RoomRecoveryOptions;
+  readonly #links: RoomRecoveryLinks;
+  #waiting: Waiting[] = [];
+  /** Ranges that are being fetched, so that a crowd with one gap asks once. */
+  readonly #remote = new Map<string, Promise<HistoryRange | undefined>>();
+  readonly #atRemote = new Set<Waiting>();
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  /** Bytes that may be sent now; below zero after a large answer. */
+  #budgetBytes: number;
+  #budgetAtMs: number;
+  /** The answer given last: a crowd that was cut off at once asks for the same. */
+  #last: { log: HistoryLog; epoch: number; fromOffset: number; toOffset: number; bytes: Uint8Array } | undefined;
+
+  constructor(options: RoomRecoveryOptions, links: RoomRecoveryLinks) {
+    this.#options = options;
+    this.#links = links;
+    this.#budgetBytes = options.bytesPerSec;
+    this.#budgetAtMs = links.clock.monotonicMs();
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  request(thread: number, [, request, room, epoch, offset]: RecoverMessage): void {
+    this.#waiting.push({
+      thread,
+      request,
+      room,
+      epoch,
+      fromOffset: offset + 1,
+      deadlineMs: this.#links.clock.monotonicMs() + this.#options.timeoutMs,
+      older: [],
+      isCut: false,
+      askCount: 0,
+      isForgotten: false,
+    });
+    if (this.#timer === undefined) this.#pump();
+  }
+
+  /** The bucket died, or has forgotten what it asked. */
+  forgetThread(thread: number): void {
+    this.#waiting = this.#waiting.filter((waiting) => waiting.thread !== thread);
+    for (const waiting of this.#atRemote) if (waiting.thread === thread) waiting.isForgotten = true;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#waiting = [];
+    this.#last = undefined;
+  }
+
+  #pump(): void {
+    const count = Math.min(SLICE_COUNT, this.#waiting.length);
+    let served = 0;
+    const nowMs = this.#links.clock.monotonicMs();
+    for (; served < count; served++) {
+      const waiting = this.#waiting[served]!;
+      // A refusal is small: it may wait in the ring's backlog, and costs none of the budget.
+      if (nowMs > waiting.deadlineMs) this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
+      else if (this.#maySend()) this.#serve(waiting);
+      else break;
+    }
+    this.#waiting.splice(0, served);
+    if (this.#waiting.length > 0 && !this.#isClosed) this.#pumpLater();
+    else this.#last = undefined;
+  }
+
+  #pumpLater(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#pump();
+    }, RETRY_MS);
+  }
+
+  #maySend(): boolean {
+    if (!this.#links.canSend()) return false;
+    const nowMs = this.#links.clock.monotonicMs();
+    const { bytesPerSec } = this.#options;
+    this.#budgetBytes = Math.min(bytesPerSec, this.#budgetBytes + ((nowMs - this.#budgetAtMs) / 1000) * bytesPerSec);
+    this.#budgetAtMs = nowMs;
+    return this.#budgetBytes > 0;
+  }
+
+  #serve(waiting: Waiting): void {
+    const verdict = this.#verdict(waiting);
+    if (verdict === 'refused') this.#answer(waiting, RECOVER_STATUS.REFUSED, NO_BYTES);
+    else if (verdict !== 'too old') this.#answer(waiting, RECOVER_STATUS.RECOVERED, verdict);
+    else if (this.#options.history === undefined || waiting.isCut) {
+      this.#answer(waiting, RECOVER_STATUS.REFUSED, NO_BYTES);
+    } else if (waiting.askCount >= MAX_ASKS) {
+      this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
+    } else if (this.#remote.size >= MAX_REMOTE) {
+      this.#waiting.push(waiting);
+    } else {
+      void this.#fetch(waiting, this.#options.history);
+    }
+  }
+
+  /** Everything that is missed as wire bytes, from memory and what was fetched; or why not. */
+  #verdict({ room, epoch, fromOffset, older }: Waiting): Verdict {
+    const { memory, maxMessages, maxBytes } = this.#options;
+    const log = memory.existing(room);
+    if (log === undefined || log.epoch !== epoch || fromOffset > log.offset + 1) return 'refused';
+    if (fromOffset === log.offset + 1) return NO_BYTES;
+    if (log.offset + 1 - fromOffset > maxMessages) return 'refused';
+    memory.trim(log);
+    if (log.firstOffset > fromOffset + older.length) return 'too old';
+    const last = this.#last;
+    if (
+      last !== undefined &&
+      last.log === log &&
+      last.epoch === epoch &&
+      last.fromOffset === fromOffset &&
+      last.toOffset === log.offset
+    ) {
+      return last.bytes;
+    }
+    const bytes = encodeRecovered(log, fromOffset, older, maxBytes);
+    if (bytes === undefined) return 'refused';
+    this.#last = { log, epoch, fromOffset, toOffset: log.offset, bytes };
+    return bytes;
+  }
+
+  /** Memory does not reach back far enough. */
+  async #fetch(waiting: Waiting, history: RoomHistory): Promise<void> {
+    const { room, epoch, fromOffset } = waiting;
+    const key = `${epoch}:${fromOffset}:${room}`;
+    let fetching = this.#remote.get(key);
+    if (fetching === undefined) {
+      const { maxMessages, maxBytes } = this.#options;
+      fetching = fetchRange(history, room, epoch, fromOffset, { maxMessages, maxBytes });
+      this.#remote.set(key, fetching);
+      void fetching.then(() => this.#remote.delete(key));
+    }
+    this.#atRemote.add(waiting);
+    waiting.askCount += 1;
+    const range = await fetching;
+    this.#atRemote.delete(waiting);
+    if (this.#isClosed || waiting.isForgotten) return;
+    if (range === undefined) {
+      this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
+    } else if (!range.isRecoverable) {
+      this.#answer(waiting, RECOVER_STATUS.REFUSED, NO_BYTES);
+    } else {
+      waiting.older = range.messages;
+      waiting.isCut = fromOffset + range.messages.length <= range.place.offset;
+      this.#waiting.push(waiting);
+      this.#pumpLater();
+    }
+  }
+
+  #answer({ thread, request }: Waiting, status: RecoverStatus, body: Uint8Array): void {
+    const { counters } = this.#links;
+    this.#budgetBytes -= body.length;
+    if (status === RECOVER_STATUS.RECOVERED) {
+      counters.add(METRIC.recovered, 1);
+      counters.add(METRIC.recover_bytes, body.length);
+    } else {
+      counters.add(METRIC.recover_refused, 1);
+    }
+    this.#links.send(thread, [MESSAGE.RECOVERED, request, status, body]);
+  }
+}
+
+/** undefined: Redis did not answer. */
+async function fetchRange(
+  history: RoomHistory,
+  room: string,
+  epoch: number,
+  fromOffset: number,
+  limits: { readonly maxMessages: number; readonly maxBytes: number },
+): Promise<HistoryRange | undefined> {
+  try {
+    return await history.range(room, epoch, fromOffset, limits);
+  } catch {
+    // The client hears that it may ask again, and the count of refusals tells the operator.
+    return undefined;
+  }
+}
+
+/**
+ * One op-26 packet with the messages from `fromOffset` to the log's newest: first what was fetched, as far as the log does not
+ * hold it. undefined: more than `maxBytes`.
+ */
+function encodeRecovered(
+  log: HistoryLog,
+  fromOffset: number,
+  older: readonly HistoryMessage[],
+  maxBytes: number,
+): Uint8Array | undefined {
+  const room = encodeUtf8(log.room);
+  const headerBytes = batch26HeaderBytes(room.length);
+  const entries: Uint8Array[] = [];
+  let packetBytes = headerBytes;
+  for (let offset = fromOffset; offset <= log.offset; offset++) {
+    const kept = log.entryAt(offset);
+    const fetched = kept === undefined ? older[offset - fromOffset] : undefined;
+    const entry =
+      kept ?? (fetched === undefined ? undefined : historyEntry(fetched.op, fetched.body, fetched.messageId));
+    if (entry === undefined) return undefined;
+    entries.push(entry);
+    packetBytes += entry.length;
+    if (packetBytes - headerBytes > maxBytes) return undefined;
+  }
+  const packet = new Uint8Array(packetBytes);
+  const view = new DataView(packet.buffer);
+  let at = writeBatch26Header(view, packet, 0, packetBytes, room, log.epoch, fromOffset);
+  for (const entry of entries) {
+    packet.set(entry, at);
+    at += entry.length;
+  }
+  return packet;
+}

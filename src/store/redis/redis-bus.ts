@@ -1,0 +1,345 @@
+/**
+ * RedisBus: what nodes tell one another over Redis's pub/sub, and what any producer publishes for all of them.
+ *
+ *   <prefix>:push             any producer -> every node, which delivers to its own channels      (ordinary)
+ *   <prefix>:ch:all           a node -> every node                                                (ordinary)
+ *   <prefix>:ch:node:{id}     a node -> one node: keys, mids, closes, administrative calls        (sharded on Cluster)
+ *   <prefix>:ch:room:{room}   a node -> the nodes with members of the room                        (sharded on Cluster)
+ *
+ * Threads: control thread only.
+ * Guarantees: at most once. Order: what one node publishes arrives in that order; on Redis Cluster per channel only, because
+ *   channels live on different servers. A loss is told: after a break of the subscriptions a Gap for everything that could have
+ *   been missed, and when a producer's numbers show a hole a Gap for that scope. Only the newest messages of a producer that
+ *   then falls silent, and what foreign producers publish, can be lost unseen; a break in between is seen by the probe.
+ * Source: centrifuge's redis broker for channels by node and room; its resubscription tells nobody what was missed.
+ */
+import { randomInt } from 'node:crypto';
+import { type Clock, systemClock } from '../../clock/index.js';
+import { DiscardCounter, HalleyError } from '../../errors/index.js';
+import {
+  type BusAllMessage,
+  type BusEnvelope,
+  type BusMessage,
+  type BusNodeMessage,
+  type BusRoomMessage,
+  decodeBusEnvelope,
+  encodeBusEnvelope,
+  isBusEnvelope,
+} from '../../protocol/index.js';
+import type {
+  BusListener,
+  ClusterBus,
+  DisconnectAdvice,
+  GapScope,
+  NodeMail,
+  RoomLinks,
+  SessionOwner,
+} from '../../push/index.js';
+import type { Logger } from '../../telemetry/index.js';
+import { SeenCounters, SentCounters } from './redis-bus-counters.js';
+import { BusProbe, type ProbeTarget } from './redis-bus-probe.js';
+import { BusRooms, type LinkedRoom, type RoomRegistry } from './redis-bus-rooms.js';
+import { BusSubscriber, type ChannelKind } from './redis-bus-subscriber.js';
+import type { RedisLink } from './redis-link.js';
+
+export interface RedisBusOptions {
+  readonly serverId: string;
+  /** `cluster.room_linger_ms`. */
+  readonly roomLingerMs: number;
+  /** `cluster.probe_ms`. */
+  readonly probeMs: number;
+  /** `cluster.command_timeout_ms`: also the longest wait for an acknowledgement of SUBSCRIBE. */
+  readonly commandTimeoutMs: number;
+  /** `limits.push_body_bytes`. */
+  readonly messageMaxBytes: number;
+  /** Rooms whose losses are repaired from their history instead of being told. Default: none. */
+  readonly hasHistory?: (room: string) => boolean;
+  readonly registry?: RoomRegistry;
+}
+
+export interface BusGauges {
+  /** Rooms subscribed to, lingering ones included. */
+  readonly linkedRoomCount: number;
+  /** Messages that were no envelopes. */
+  readonly malformedCount: number;
+  /** Holes in the numbers of producers. */
+  readonly holeCount: number;
+  /** Times that the subscriptions were restored after a break. */
+  readonly restoredCount: number;
+  readonly probeMissCount: number;
+}
+
+/** Channels in one SUBSCRIBE: a few tens of KiB per command. */
+const CHUNK_COUNT = 1_000;
+/** Channels whose numbers a producer remembers: some MiB. */
+const MAX_COUNTED_CHANNELS = 65_536;
+/** Of an envelope beside the body: a thousand keys or mids and everything else. */
+const ENVELOPE_EXTRA_BYTES = 4 * 1024 * 1024;
+const UINT32_COUNT = 2 ** 32;
+
+export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
+  readonly serverId: string;
+  /** What was dropped on purpose, for the counters. */
+  readonly discards = new DiscardCounter();
+  readonly #link: RedisLink;
+  readonly #options: RedisBusOptions;
+  readonly #log: Logger;
+  /** Another one in every process, so that a restarted producer's numbers are not taken for a hole. */
+  readonly #incarnation = randomInt(UINT32_COUNT);
+  readonly #channelKind: ChannelKind;
+  readonly #nodeChannel: string;
+  readonly #allChannel: string;
+  readonly #pushChannel: string;
+  readonly #subscriber: BusSubscriber;
+  readonly #rooms: BusRooms;
+  readonly #probe: BusProbe;
+  readonly #sent = new SentCounters(MAX_COUNTED_CHANNELS);
+  readonly #seenByNode = new SeenCounters();
+  readonly #seenByAll = new SeenCounters();
+  #listener: BusListener | undefined;
+  #checkTimer: NodeJS.Timeout | undefined;
+  #roomRotation: IterableIterator<LinkedRoom> | undefined;
+  #malformedCount = 0;
+  #holeCount = 0;
+  #restoredCount = 0;
+
+  constructor(link: RedisLink, options: RedisBusOptions, log: Logger, clock: Clock = systemClock) {
+    this.serverId = options.serverId;
+    this.#link = link;
+    this.#options = options;
+    this.#log = log;
+    const { keys, isCluster } = link;
+    this.#channelKind = isCluster ? 'sharded' : 'ordinary';
+    this.#nodeChannel = keys.nodeChannel(options.serverId);
+    this.#allChannel = keys.allChannel();
+    this.#pushChannel = keys.pushChannel();
+    this.#subscriber = new BusSubscriber(
+      link,
+      { deadlineMs: options.commandTimeoutMs, chunkCount: CHUNK_COUNT },
+      { onMessage: (channel, bytes) => this.#onMessage(channel, bytes), onRestored: () => this.#onRestored() },
+      clock,
+      log,
+    );
+    this.#rooms = new BusRooms(
+      this.#subscriber,
+      {
+        lingerMs: options.roomLingerMs,
+        channelKind: this.#channelKind,
+        channelOf: (room) => keys.roomChannel(room),
+        registry: options.registry,
+      },
+      clock,
+    );
+    this.#probe = new BusProbe(
+      options.probeMs,
+      {
+        targets: isCluster ? ['node', 'ordinary', 'room'] : ['node', 'room'],
+        isReady: () => this.#subscriber.isReady,
+        nextRoom: () => this.#nextRoom(),
+        hasRoom: (room) => this.#rooms.byRoom(room) !== undefined,
+        publish: (target, room, serial) => this.#publishProbe(target, room, serial),
+        onDead: (reason) => this.#subscriber.replace(reason),
+      },
+      clock,
+    );
+  }
+
+  /** Resolves when the node is subscribed. @throws HalleyError REDIS_UNREACHABLE */
+  async start(listener: BusListener): Promise<void> {
+    this.#listener = listener;
+    this.#subscriber.add('ordinary', this.#pushChannel);
+    this.#subscriber.add('ordinary', this.#allChannel);
+    // On Cluster also as an ordinary channel: the way of the probe over that connection.
+    this.#subscriber.add('ordinary', this.#nodeChannel);
+    if (this.#channelKind === 'sharded') this.#subscriber.add('sharded', this.#nodeChannel);
+    await this.#subscriber.start();
+    this.#probe.start();
+    this.#checkTimer = setInterval(() => this.#subscriber.check(), this.#options.probeMs).unref();
+  }
+
+  close(): void {
+    clearInterval(this.#checkTimer);
+    this.#probe.close();
+    this.#rooms.close();
+    this.#subscriber.close();
+  }
+
+  get isUp(): boolean {
+    return this.#link.isUp;
+  }
+
+  /** False while messages may be missed: a reason against readiness. */
+  get isSubscribed(): boolean {
+    return this.#subscriber.isReady;
+  }
+
+  gauges(): BusGauges {
+    return {
+      linkedRoomCount: this.#rooms.count,
+      malformedCount: this.#malformedCount,
+      holeCount: this.#holeCount,
+      restoredCount: this.#restoredCount,
+      probeMissCount: this.#probe.missedCount,
+    };
+  }
+
+  // RoomLinks.
+
+  link(room: string): Promise<void> | undefined {
+    return this.#rooms.link(room);
+  }
+
+  unlink(room: string): void {
+    this.#rooms.unlink(room);
+  }
+
+  // NodeMail.
+
+  closeConnection(owner: SessionOwner, advice: DisconnectAdvice): void {
+    const { key, serverId, nodeEpoch, bucket, connId } = owner;
+    const message: BusNodeMessage = { kind: 'close', owner: { key, serverId, nodeEpoch, bucket, connId }, advice };
+    this.publishNode(serverId, message).catch((error) => this.discards.ignore(error, 'mail to a node'));
+  }
+
+  // ClusterBus.
+
+  async publishRoom(room: string, message: BusRoomMessage): Promise<number> {
+    const channel = this.#link.keys.roomChannel(room);
+    const linked = this.#rooms.byRoom(room);
+    const isExpected = linked !== undefined && linked.pending === undefined && this.#subscriber.isReady;
+    const { generation } = this.#subscriber;
+    const receiverCount = await this.#send(this.#channelKind, channel, message);
+    if (receiverCount === 0 && isExpected && generation === this.#subscriber.generation) {
+      // We are subscribed and Redis does not know: cheaper than any probe, and for exactly the rooms that have traffic.
+      if (this.#rooms.byRoom(room) === linked && linked.endsAtMs === 0) {
+        this.#subscriber.replace('a publish to a room of this node found no subscriber');
+      }
+    }
+    return receiverCount;
+  }
+
+  publishNode(serverId: string, message: BusNodeMessage): Promise<number> {
+    return this.#send(this.#channelKind, this.#link.keys.nodeChannel(serverId), message);
+  }
+
+  publishAll(message: BusAllMessage): Promise<number> {
+    return this.#send('ordinary', this.#allChannel, message);
+  }
+
+  /**
+   * Any bytes on any ordinary channel. Resolves with the number of subscribers (on Cluster: of the server asked).
+   * @throws HalleyError BUS_AWAY: it may or may not have been published
+   */
+  publish(channel: string, bytes: Uint8Array): Promise<number> {
+    return this.#publishBytes('ordinary', channel, bytes);
+  }
+
+  #send(kind: ChannelKind, channel: string, message: BusMessage): Promise<number> {
+    const counter = message.kind === 'probe' ? 0 : this.#sent.next(channel);
+    const origin = { serverId: this.serverId, incarnation: this.#incarnation, counter };
+    return this.#publishBytes(kind, channel, encodeBusEnvelope(origin, message));
+  }
+
+  async #publishBytes(kind: ChannelKind, channel: string, bytes: Uint8Array): Promise<number> {
+    const { commands } = this.#link;
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    try {
+      return Number(
+        await (kind === 'sharded' ? commands.spublish(channel, buffer) : commands.publish(channel, buffer)),
+      );
+    } catch (error) {
+      throw new HalleyError('BUS_AWAY', 'a message could not be published', { channel, bytes: bytes.length }, error);
+    }
+  }
+
+  #publishProbe(target: ProbeTarget, room: string, serial: number): Promise<number> {
+    const message: BusMessage = { kind: 'probe', serial };
+    if (target === 'room') return this.#send(this.#channelKind, this.#link.keys.roomChannel(room), message);
+    return this.#send(target === 'node' ? this.#channelKind : 'ordinary', this.#nodeChannel, message);
+  }
+
+  /** Rooms in turn; a room that is still being linked is passed over. */
+  #nextRoom(): string | undefined {
+    for (let lap = 0; lap < 2; lap++) {
+      this.#roomRotation ??= this.#rooms.all();
+      for (let next = this.#roomRotation.next(); next.done !== true; next = this.#roomRotation.next()) {
+        if (next.value.pending === undefined) return next.value.room;
+      }
+      this.#roomRotation = undefined;
+    }
+    return undefined;
+  }
+
+  // What arrives.
+
+  #onMessage(channel: string, bytes: Uint8Array): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    if (channel === this.#pushChannel) {
+      listener.onPush(bytes);
+      return;
+    }
+    const linked = this.#rooms.byChannel(channel);
+    if (linked !== undefined && !isBusEnvelope(bytes)) {
+      listener.onHistory(linked.room, bytes);
+      return;
+    }
+    const envelope = decodeBusEnvelope(bytes, this.#options.messageMaxBytes + ENVELOPE_EXTRA_BYTES);
+    if (!envelope.ok) {
+      this.#malformedCount += 1;
+      this.#log.debug({ channel, problem: envelope.error }, 'a message on the bus is no envelope');
+      return;
+    }
+    if (envelope.value.message.kind === 'probe') this.#onProbe(envelope.value);
+    else if (linked !== undefined) this.#onRoom(listener, linked, envelope.value);
+    else this.#onOther(listener, channel, envelope.value);
+  }
+
+  #onProbe({ origin, message }: BusEnvelope): void {
+    if (message.kind !== 'probe' || origin.serverId !== this.serverId) return;
+    if (origin.incarnation === this.#incarnation) this.#probe.returned(message.serial);
+  }
+
+  #onRoom(listener: BusListener, linked: LinkedRoom, { origin, message }: BusEnvelope): void {
+    this.#noteHole(listener, linked.seen.isHole(origin), { kind: 'room', room: linked.room });
+    if (message.kind === 'room' && linked.endsAtMs === 0) listener.onRoom(linked.room, message);
+  }
+
+  #onOther(listener: BusListener, channel: string, { origin, message }: BusEnvelope): void {
+    if (channel === this.#allChannel) {
+      this.#noteHole(listener, this.#seenByAll.isHole(origin), { kind: 'all' });
+      if (message.kind === 'all') listener.onAll(message);
+    } else if (channel === this.#nodeChannel) {
+      this.#noteHole(listener, this.#seenByNode.isHole(origin), { kind: 'direct' });
+      if (message.kind !== 'all' && message.kind !== 'room' && message.kind !== 'probe') {
+        listener.onNode(message, origin.serverId);
+      }
+    }
+  }
+
+  #noteHole(listener: BusListener, isHole: boolean, scope: GapScope): void {
+    if (!isHole) return;
+    this.#holeCount += 1;
+    listener.onMissed(scope);
+  }
+
+  /** Everything is subscribed again: tell what may have been lost meanwhile. */
+  #onRestored(): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    this.#restoredCount += 1;
+    this.#seenByNode.clear();
+    this.#seenByAll.clear();
+    listener.onMissed({ kind: 'direct' });
+    listener.onMissed({ kind: 'all' });
+    const withHistory: string[] = [];
+    for (const { room, seen, endsAtMs } of this.#rooms.all()) {
+      seen.clear();
+      if (endsAtMs > 0) continue;
+      if (this.#options.hasHistory?.(room) === true) withHistory.push(room);
+      else listener.onMissed({ kind: 'room', room });
+    }
+    if (withHistory.length > 0) listener.onRoomsMissed(withHistory);
+    this.#log.info({ roomCount: this.#rooms.count }, 'the subscriptions are restored; what may be missed is told');
+  }
+}

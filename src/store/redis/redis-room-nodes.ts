@@ -1,0 +1,51 @@
+/**
+ * Which nodes have members of a room: hash `halley:r:{room}:nodes`, server id -> `nodeEpoch:memberCount`.
+ *
+ * Threads: control thread only.
+ * Guarantees: calls of one turn leave in one write (the link pipelines them), so a burst of joins costs one round trip. An entry
+ *   is removed only by its own incarnation or by who knows it dead: a later incarnation of a server is never touched.
+ */
+import { DiscardCounter } from '../../errors/index.js';
+import type { NodeDirectory, NodeRef, RoomNodes } from '../../push/index.js';
+import type { RedisLink } from './redis-link.js';
+import { RedisQueueScript } from './redis-queue-script.js';
+
+export class RedisRoomNodes implements RoomNodes {
+  readonly discarded = new DiscardCounter();
+  readonly #link: RedisLink;
+  readonly #self: Pick<NodeDirectory, 'serverId' | 'nodeEpoch'>;
+  readonly #removeScript = new RedisQueueScript('redis-room-nodes-remove.lua');
+
+  constructor(link: RedisLink, self: Pick<NodeDirectory, 'serverId' | 'nodeEpoch'>) {
+    this.#link = link;
+    this.#self = self;
+  }
+
+  async add(room: string, memberCount = 1): Promise<void> {
+    const { serverId, nodeEpoch } = this.#self;
+    await this.#link.commands.hset(this.#link.keys.room(room, 'nodes'), serverId, `${nodeEpoch}:${memberCount}`);
+  }
+
+  async remove(room: string): Promise<void> {
+    await this.#remove(room, [this.#self]);
+  }
+
+  async nodesOf(rooms: readonly string[]): Promise<readonly (readonly NodeRef[])[]> {
+    const { commands, keys } = this.#link;
+    const hashes = await Promise.all(rooms.map((room) => commands.hgetall(keys.room(room, 'nodes'))));
+    return hashes.map((hash) =>
+      Object.entries(hash).map(([serverId, value]) => ({ serverId, nodeEpoch: Number.parseInt(value, 10) })),
+    );
+  }
+
+  sweep(room: string, dead: readonly NodeRef[]): void {
+    if (dead.length === 0) return;
+    // What stays is ignored again and swept the next time.
+    this.#remove(room, dead).catch((error: unknown) => this.discarded.ignore(error, 'room nodes not swept'));
+  }
+
+  async #remove(room: string, nodes: readonly NodeRef[]): Promise<void> {
+    const args = nodes.flatMap(({ serverId, nodeEpoch }) => [serverId, nodeEpoch]);
+    await this.#removeScript.run(this.#link.commands, [this.#link.keys.room(room, 'nodes')], args);
+  }
+}
