@@ -156,6 +156,18 @@ describe('an append', () => {
     expect(published.read('xr1')).toEqual(['live://1@5+4 #4 1000 m4']);
   });
 
+  it('never continues a plain batch that missed a message while nobody subscribed', () => {
+    const { published, group, append, lentCount } = setUp(1, 0);
+    append(1);
+    group.plainCount = 0;
+    append(2);
+    expect(lentCount()).toBe(0);
+    group.plainCount = 1;
+    append(3);
+    group.flush();
+    expect(published.read('pr1')).toEqual(['1000 m3']);
+  });
+
   it('of a large message to plain subscribers passes the record on as it lies there, behind what waited', () => {
     const { published, group, append, lentCount } = setUp(2, 1);
     append(1);

@@ -136,6 +136,7 @@ export class FanoutGroup {
       this.flush();
     }
     // Its last subscriber left: what waited is nobody's, and a later subscriber's batch must not continue behind a hole.
+    if (this.plainCount === 0 && this.#plain.messageCount > 0) this.#plain.clear();
     if (this.extendedCount === 0 && this.#extended.messageCount > 0) this.#extended.clear();
     if (offset > 0) this.lastOffset = offset;
     if (this.plainCount > 0 && packetBytes >= LARGE_MESSAGE_BYTES) {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { BucketParts } from '../fixtures/bucket-parts.js';
 import { PushBytes } from '../fixtures/push-bytes.js';
 import { CHANNEL_FLAG, type Channel } from './channel.js';
-import type { RoomShard } from './room-shard.js';
+import type { RoomCohort, RoomShard } from './room-shard.js';
 import { groupsOf } from './subscriptions.js';
 
 const ROOM = 'live://1';
@@ -117,11 +117,16 @@ class Reader {
   }
 }
 
-/** Bodies `m<offset>` of plain pushes, without a hole except where the channel was slow. */
+/** Bodies `m<offset>` of plain pushes, without a hole except where the channel was slow or away. */
 class PlainReader {
   lastOffset = 0;
   mayHaveHole = true;
   problem = '';
+
+  /** What waits in its cohort is read, even what it has had in another one before it left. */
+  joined(cohort: RoomCohort): void {
+    this.lastOffset = Math.min(this.lastOffset, cohort.lastOffset - cohort.pendingCount);
+  }
 
   read(texts: readonly string[]): void {
     for (const text of texts) {
@@ -173,8 +178,11 @@ describe('a member of a room with cohorts', () => {
           const isMember = channel.isIn(shard);
           if (act === 'push') push(shard);
           else if (act === 'flush') flushOne(parts, index);
-          else if (act === 'join' && !isMember) join(channel);
-          else if (act === 'leave' && isMember) {
+          else if (act === 'join' && !isMember) {
+            join(channel);
+            const cohort = channel.cohortIn(shard);
+            if (index >= 5 && cohort !== undefined) plain[index - 5]!.reader.joined(cohort);
+          } else if (act === 'leave' && isMember) {
             const [left] = parts.rooms.leave(channel, [ROOM]);
             const member = extended[index];
             if (member !== undefined && !channel.has(CHANNEL_FLAG.OUT)) {

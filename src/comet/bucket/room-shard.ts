@@ -14,7 +14,9 @@
  *
  * Threads: its bucket.
  * Guarantees: every cohort is given every message, so each is in order and without a hole by itself; a channel is in one
- *   cohort from its join to its leave.
+ *   cohort from its join to its leave. One that leaves and comes back before every cohort has been flushed may stand in one
+ *   that is further behind, and read again what it has had: an extended client sees it by the offsets (the join's answer
+ *   goes back, too), a plain one cannot.
  * Hot path: append().
  */
 import { type FanoutContext, FanoutGroup } from './fanout-group.js';
