@@ -9,8 +9,8 @@
  * Threads: the control thread; the generator obeys through its gate.
  * Guarantees: a failed renewal leaves the ids below the last end valid, then the generator refuses; a renewal that finds another
  *   owner stops it at once (ID_MACHINE_CLASH). An owner that died without `close` is waited for one of its leases, in monotonic
- *   time. Where the database lost the record of a living owner (mayForget), a new owner starts a lease and a second later in id
- *   time, past anything the old one can issue.
+ *   time. Where the database may have lost the record of a living owner (mayForget), who finds none claims it and waits a lease
+ *   and a second before it issues: by then the old owner has found the new one, or reached its end.
  * Source: Percolator's timestamp oracle, as HighWaterMark; here with a compare-and-set, so that owners exclude each other.
  */
 import { randomBytes, randomInt } from 'node:crypto';
@@ -76,7 +76,7 @@ export class MachineClaim {
   }
 
   /**
-   * Claim the machine id. Waits at most one lease of an owner that may have died.
+   * Claim the machine id. Waits at most one lease of an owner that may have died, or a lease and a second (mayForget).
    *
    * @throws HalleyError ID_MACHINE_CLASH: somebody living owns it; ID_MACHINE_NONE_FREE; what the store throws
    */
@@ -197,15 +197,27 @@ async function tryClaim(options: MachineClaimOptions, machineId: number, mayWait
   const leaseMs = leaseMsOf(options);
   const standing = await store.read(tag);
   if (standing !== undefined && !(await isFree(store, tag, standing, clock, mayWait))) return undefined;
-  const nowMs = clock.nowMs();
-  const unseenFloorMs = store.mayForget ? nowMs + leaseMs + SKEW_MS : 0;
-  const floorMs = standing === undefined ? unseenFloorMs : standing.nextId;
-  const endMs = Math.max(nowMs, floorMs) + leaseMs;
   const owner = randomBytes(8).toString('hex');
-  const content = { nextId: endMs, endId: COUNTED_ID_END, note: noteOf(owner, leaseMs) };
-  const version = standing?.version ?? 0;
-  if (!(await store.replace(tag, content, version))) return undefined;
-  return { machineId, owner, version: version + 1, floorMs, endMs };
+  let version = standing?.version ?? 0;
+  let floorMs = standing?.nextId ?? 0;
+  const claim = async (): Promise<number | undefined> => {
+    const endMs = Math.max(clock.nowMs(), floorMs) + leaseMs;
+    const content = { nextId: endMs, endId: COUNTED_ID_END, note: noteOf(owner, leaseMs) };
+    if (!(await store.replace(tag, content, version))) return undefined;
+    version++;
+    return endMs;
+  };
+  let endMs = await claim();
+  if (standing === undefined && store.mayForget) {
+    const startedMs = systemClock.monotonicMs();
+    // Renewed meanwhile, so that nobody takes this owner for dead.
+    while (endMs !== undefined && systemClock.monotonicMs() - startedMs < leaseMs + SKEW_MS) {
+      await sleep(leaseMs / 3);
+      floorMs = clock.nowMs();
+      endMs = await claim();
+    }
+  }
+  return endMs === undefined ? undefined : { machineId, owner, version, floorMs, endMs };
 }
 
 /** Whether the record's owner has left, or gives no sign of life. */

@@ -58,7 +58,7 @@ export class SegmentLog {
     const fields = line.split(' ');
     const check = fields.pop();
     const [verb = '', ...args] = fields;
-    if (fields.length !== FIELD_COUNT[verb] || check === undefined || !/^\d{8,10}$/.test(check)) return undefined;
+    if (fields.length !== FIELD_COUNT[verb] || check === undefined || !/^\d{10}$/.test(check)) return undefined;
     if (Number(check) !== checkOf(fields.join(' '))) {
       throw new HalleyError(
         'ID_STORE_CORRUPT',
