@@ -35,7 +35,7 @@ export { OffsetSource, type OffsetSourceOptions } from './offset-source.js';
 export { RangeGenerator, type RangeGeneratorOptions, type RangeParts } from './range-generator.js';
 export type { IdRange, RangeSource } from './range-source.port.js';
 export { RuleGenerator, type RuleOptions, type RuleParts } from './rule-generator.js';
-export { requireContent, requireTag, requireTake } from './segment-record.js';
+export { firstVersionOf, requireContent, requireTag, requireTake } from './segment-record.js';
 export { raiseCounter, SegmentSource, type SegmentSourceOptions } from './segment-source.js';
 export type { SegmentContent, SegmentGrant, SegmentRecord, SegmentStore } from './segment-store.port.js';
 export { Snowflake } from './snowflake.js';

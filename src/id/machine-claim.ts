@@ -177,8 +177,9 @@ export class MachineClaim {
   async #write(endMs: number): Promise<boolean> {
     const note = noteOf(this.#owner, this.#leaseMs);
     const content = { nextId: endMs, endId: COUNTED_ID_END, note };
-    if (!(await this.#store.replace(this.#tag, content, this.#version))) return false;
-    this.#version++;
+    const version = await this.#store.replace(this.#tag, content, this.#version);
+    if (version === 0) return false;
+    this.#version = version;
     this.#endMs = endMs;
     if (!this.#isClosed) this.#gate?.setLimitMs(endMs);
     return true;
@@ -203,9 +204,8 @@ async function tryClaim(options: MachineClaimOptions, machineId: number, mayWait
   const claim = async (): Promise<number | undefined> => {
     const endMs = Math.max(clock.nowMs(), floorMs) + leaseMs;
     const content = { nextId: endMs, endId: COUNTED_ID_END, note: noteOf(owner, leaseMs) };
-    if (!(await store.replace(tag, content, version))) return undefined;
-    version++;
-    return endMs;
+    version = await store.replace(tag, content, version);
+    return version === 0 ? undefined : endMs;
   };
   let endMs = await claim();
   if (standing === undefined && store.mayForget) {

@@ -203,9 +203,7 @@ export class RangeGenerator implements IdGenerator<bigint, RangeParts> {
 
   /** Never rejects: what failed is kept in #failure. */
   #startFetch(): Promise<void> {
-    this.#fetch ??= this.#runFetch().finally(() => {
-      this.#fetch = undefined;
-    });
+    this.#fetch ??= this.#runFetch();
     return this.#fetch;
   }
 
@@ -216,7 +214,8 @@ export class RangeGenerator implements IdGenerator<bigint, RangeParts> {
       this.#stepCount = Math.max(1, Math.min(this.#waiterCount, this.#maxStepCount));
     } else this.#adaptStep();
     try {
-      const range = await this.#source.reserve(this.#stepCount);
+      // Through a function of its own: what a source throws at once must not end this call before #fetch is set.
+      const range = await (async () => this.#source.reserve(this.#stepCount))();
       this.#failure = undefined;
       if (this.#nextId >= this.#endId) this.#adopt(range);
       else this.#spare = range;
@@ -226,6 +225,9 @@ export class RangeGenerator implements IdGenerator<bigint, RangeParts> {
           ? error
           : new HalleyError('ID_SOURCE_FAILED', 'the source of id ranges failed', { scheme: this.scheme }, error);
       this.#failedAtMs = this.#clock.monotonicMs();
+    } finally {
+      // In the same turn as the range: who used it up a moment later must be able to order the next.
+      this.#fetch = undefined;
     }
   }
 

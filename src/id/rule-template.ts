@@ -64,7 +64,7 @@ export function parseRuleTemplate(template: string, tag: string): RuleTemplate {
     const end = template.indexOf('}', index);
     if (end < 0) refuse('a field ends in }', index);
     const [, name = '', hasArgument, argument = ''] = /^([^:]*)(:?)(.*)$/.exec(template.slice(index + 1, end)) ?? [];
-    const argumentIndex = index + 2 + name.length;
+    const argumentIndex = index + 1 + name.length + (hasArgument ?? '').length;
     if (name !== 'date' && name !== 'seq' && hasArgument === ':')
       refuse(`{${name}} takes no argument`, argumentIndex - 1);
     const offset = skeleton.length;

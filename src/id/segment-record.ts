@@ -38,3 +38,8 @@ export function requireContent(tag: string, { nextId, endId, note }: SegmentCont
     );
   }
 }
+
+/** The version of a record that is made now: one that no record before it is likely to have had. 44 bits of the incarnation. */
+export function firstVersionOf(incarnation: string): number {
+  return Number.parseInt(incarnation.slice(0, 11), 16) + 1;
+}

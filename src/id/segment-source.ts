@@ -94,7 +94,7 @@ export async function raiseCounter(store: SegmentStore, tag: string, nextId: num
     const standing = await store.read(tag);
     if (standing !== undefined && standing.nextId >= nextId) return;
     const content = { nextId, endId: standing?.endId ?? COUNTED_ID_END, note: standing?.note ?? '' };
-    if (await store.replace(tag, content, standing?.version ?? 0)) return;
+    if ((await store.replace(tag, content, standing?.version ?? 0)) !== 0) return;
   }
 }
 

@@ -16,7 +16,7 @@ export interface SegmentRecord {
   readonly note: string;
   /** Random, made with the record: a record that was lost and made anew has another one. */
   readonly incarnation: string;
-  /** Grows with every change; 1 when made. */
+  /** Grows by one with every change, from a random start: a record that was made anew is not taken for the one that was lost. */
   readonly version: number;
 }
 
@@ -38,9 +38,9 @@ export interface SegmentStore {
   /**
    * Put a record where the one of `version` stands; version 0: where there is none.
    *
-   * @returns false, and nothing changed, where another version stands
+   * @returns its new version; 0, and nothing changed, where another version stands
    */
-  replace(tag: string, record: SegmentContent, version: number): Promise<boolean>;
+  replace(tag: string, record: SegmentContent, version: number): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -95,10 +95,11 @@ export class FileSegmentStore implements SegmentStore {
     });
   }
 
-  async replace(tag: string, content: SegmentContent, version: number): Promise<boolean> {
+  async replace(tag: string, content: SegmentContent, version: number): Promise<number> {
     requireContent(tag, content);
     const record = { ...content, incarnation: randomBytes(8).toString('hex') };
-    return (await this.#inTurn(() => this.#append((nonce) => setLine(nonce, tag, version, record)))) === 'replaced';
+    const result = await this.#inTurn(() => this.#append((nonce) => setLine(nonce, tag, version, record)));
+    return typeof result === 'number' ? result : 0;
   }
 
   async close(): Promise<void> {

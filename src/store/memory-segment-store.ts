@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  firstVersionOf,
   requireContent,
   requireTag,
   requireTake,
@@ -33,14 +34,15 @@ export class MemorySegmentStore implements SegmentStore {
     return this.#records.get(tag);
   }
 
-  async replace(tag: string, content: SegmentContent, version: number): Promise<boolean> {
+  async replace(tag: string, content: SegmentContent, version: number): Promise<number> {
     requireContent(tag, content);
     const standing = this.#records.get(tag);
-    if ((standing?.version ?? 0) !== version) return false;
+    if ((standing?.version ?? 0) !== version) return 0;
     const incarnation = standing?.incarnation ?? randomBytes(8).toString('hex');
     const { nextId, endId, note } = content;
-    this.#records.set(tag, { nextId, endId, note, incarnation, version: version + 1 });
-    return true;
+    const newVersion = standing === undefined ? firstVersionOf(incarnation) : version + 1;
+    this.#records.set(tag, { nextId, endId, note, incarnation, version: newVersion });
+    return newVersion;
   }
 
   async close(): Promise<void> {}

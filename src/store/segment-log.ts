@@ -11,10 +11,10 @@
  * damage, and an error, because passing it over could repeat numbers.
  */
 import { HalleyError } from '../errors/index.js';
-import { cityHash32, type SegmentGrant, type SegmentRecord } from '../id/index.js';
+import { cityHash32, firstVersionOf, type SegmentGrant, type SegmentRecord } from '../id/index.js';
 
-/** What became of the line that a process waits for. */
-export type LineResult = SegmentGrant | 'unknown' | 'replaced' | 'other-version' | 'void';
+/** What became of the line that a process waits for; a number is the new version of a record. */
+export type LineResult = SegmentGrant | 'unknown' | 'other-version' | 'void' | number;
 
 const FIELD_COUNT: Readonly<Record<string, number>> = { take: 4, set: 8, base: 7, roll: 2 };
 
@@ -101,14 +101,15 @@ export class SegmentLog {
     const tag = decode(tagText);
     const standing = this.records.get(tag);
     if ((standing?.version ?? 0) !== Number(version)) return 'other-version';
+    const newVersion = standing === undefined ? firstVersionOf(newIncarnation) : standing.version + 1;
     this.records.set(tag, {
       nextId: Number(nextId),
       endId: Number(endId),
       note: decode(note),
       incarnation: standing?.incarnation ?? newIncarnation,
-      version: Number(version) + 1,
+      version: newVersion,
     });
-    return 'replaced';
+    return newVersion;
   }
 }
 

@@ -22,7 +22,7 @@ function ruleOf(clock: ManualClock, overrides: Partial<RuleOptions> = {}): RuleG
 describe('rule-made ids', () => {
   it('are prefix, tag, date, sequence and check, the same as text and as bytes, and can be taken apart', async () => {
     const rule = ruleOf(new ManualClock(MIDNIGHT_MS + 1));
-    expect(await drawId(rule)).toBe('ORD-EU1-20260131-00000168');
+    expect(await drawId(rule)).toBe('ORD-EU1-20260131-00000141');
     const bytes = new Uint8Array(rule.idBytes + 2).fill(46);
     expect(rule.tryWriteTo(bytes, 1)).toBe(OUTCOME.OK);
     const text = Buffer.from(bytes).toString();
@@ -67,7 +67,7 @@ describe('rule-made ids', () => {
     expect(ids.size).toBe(8 * 15);
     const numbers = [...ids].map((id) => rule.decode(id).sequence);
     expect(Math.max(...numbers)).toBe(period === 'never' ? 120 : Math.max(...numbers));
-    expect(numbers.filter((number) => number === 1).length).toBe({ day: 5, month: 4, year: 2, never: 1 }[period]);
+    expect(numbers.filter((number) => number === 1).length).toBe({ day: 5, month: 3, year: 2, never: 1 }[period]);
   });
 
   it.each([1, 1_000, 3_600_000])(

@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { HalleyError } from '../../errors/index.js';
 import {
+  firstVersionOf,
   requireContent,
   requireTag,
   requireTake,
@@ -48,16 +49,13 @@ export class RedisIdSegmentStore implements SegmentStore {
     return { nextId: Number(nextId), endId: Number(endId), note, incarnation, version: Number(version) };
   }
 
-  async replace(tag: string, content: SegmentContent, version: number): Promise<boolean> {
+  async replace(tag: string, content: SegmentContent, version: number): Promise<number> {
     requireContent(tag, content);
     const { nextId, endId, note } = content;
     const incarnation = randomBytes(8).toString('hex');
     const key = this.#link.keys.idSegment(tag);
-    const reply = await answered(
-      tag,
-      this.#link.commands.eval(REPLACE, 1, key, version, nextId, endId, note, incarnation),
-    );
-    return reply === 1;
+    const args = [version, nextId, endId, note, incarnation, firstVersionOf(incarnation)];
+    return Number(await answered(tag, this.#link.commands.eval(REPLACE, 1, key, ...args)));
   }
 
   async close(): Promise<void> {}
