@@ -21,12 +21,12 @@ import {
 import { luaSource } from './lua-source.js';
 import type { RedisLink } from './redis-link.js';
 
-const TAKE = luaSource(import.meta.url, 'redis-id-take.lua');
-const REPLACE = luaSource(import.meta.url, 'redis-id-replace.lua');
-
 export class RedisIdSegmentStore implements SegmentStore {
   readonly mayForget = true;
   readonly #link: RedisLink;
+  // Read with the first store, not on import: what is bundled without Lua can still import this folder.
+  readonly #takeScript = luaSource(import.meta.url, 'redis-id-take.lua');
+  readonly #replaceScript = luaSource(import.meta.url, 'redis-id-replace.lua');
 
   /** @param link stays its owner's: `close` leaves it open */
   constructor(link: RedisLink) {
@@ -35,7 +35,10 @@ export class RedisIdSegmentStore implements SegmentStore {
 
   async take(tag: string, count: number): Promise<SegmentGrant | undefined> {
     requireTake(tag, count);
-    const reply = await answered(tag, this.#link.commands.eval(TAKE, 1, this.#link.keys.idSegment(tag), count));
+    const reply = await answered(
+      tag,
+      this.#link.commands.eval(this.#takeScript, 1, this.#link.keys.idSegment(tag), count),
+    );
     if (reply === null) return undefined;
     const [firstId, endId, note = '', incarnation = ''] = reply as string[];
     return { firstId: Number(firstId), endId: Number(endId), note, incarnation };
@@ -55,7 +58,7 @@ export class RedisIdSegmentStore implements SegmentStore {
     const incarnation = randomBytes(8).toString('hex');
     const key = this.#link.keys.idSegment(tag);
     const args = [version, nextId, endId, note, incarnation, firstVersionOf(incarnation)];
-    return Number(await answered(tag, this.#link.commands.eval(REPLACE, 1, key, ...args)));
+    return Number(await answered(tag, this.#link.commands.eval(this.#replaceScript, 1, key, ...args)));
   }
 
   async close(): Promise<void> {}
