@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { luhnDigitOf, mod97Of, mod97RemainderOf } from './check-digit.js';
+import { luhnDigitOf, mod97After, mod97RemainderOf } from './check-digit.js';
 
 const bytesOf = (text: string): Uint8Array => Buffer.from(text);
 const luhn = (text: string): number => luhnDigitOf(bytesOf(text), text.length);
-const mod97 = (text: string): number => mod97Of(bytesOf(text), text.length);
+const remainder = (text: string): number => mod97RemainderOf(bytesOf(text), 0, text.length);
+const mod97 = (text: string): number => mod97After(remainder(text));
 
 describe('check digits', () => {
   test('agree with published numbers', () => {
@@ -19,6 +20,13 @@ describe('check digits', () => {
     expect(mod97('WEST-1234_5698:7654/32.GB')).toBe(82);
   });
 
+  test('mod 97 goes on from the remainder of what stands before', () => {
+    const bytes = bytesOf('WEST12345698765432GB82');
+    for (let split = 0; split <= bytes.length; split++) {
+      expect(mod97RemainderOf(bytes, split, bytes.length, mod97RemainderOf(bytes, 0, split))).toBe(1);
+    }
+  });
+
   test('mod 97 finds every wrong character and every swap of neighbours', () => {
     fc.assert(
       fc.property(
@@ -27,17 +35,17 @@ describe('check digits', () => {
         fc.constantFrom(...'0123456789ABCXYZ'),
         (text, at, other) => {
           const whole = text + String(mod97(text)).padStart(2, '0');
-          expect(mod97RemainderOf(bytesOf(whole), whole.length)).toBe(1);
+          expect(remainder(whole)).toBe(1);
           const index = at % text.length;
           const isDigit = (character: string): boolean => /\d/.test(character);
           if (text[index] !== other && isDigit(text[index]!) === isDigit(other)) {
             const wrong = text.slice(0, index) + other + whole.slice(index + 1);
-            expect(mod97RemainderOf(bytesOf(wrong), wrong.length)).not.toBe(1);
+            expect(remainder(wrong)).not.toBe(1);
           }
           const next = whole[index + 1]!;
           if (whole[index] !== next && isDigit(whole[index]!) && isDigit(next)) {
             const swapped = whole.slice(0, index) + next + whole[index] + whole.slice(index + 2);
-            expect(mod97RemainderOf(bytesOf(swapped), swapped.length)).not.toBe(1);
+            expect(remainder(swapped)).not.toBe(1);
           }
         },
       ),

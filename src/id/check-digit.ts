@@ -30,18 +30,23 @@ export function luhnDigitOf(bytes: Uint8Array, count: number): number {
   return (10 - (sum % 10)) % 10;
 }
 
-/** The number (2 to 98, written as two digits) that follows the first `count` bytes. A to Z count 10 to 35; others are passed over. */
-export function mod97Of(bytes: Uint8Array, count: number): number {
-  return 98 - ((mod97RemainderOf(bytes, count) * 100) % 97);
+/** The number (2 to 98, written as two digits) that follows bytes whose mod97RemainderOf is `remainder`. */
+export function mod97After(remainder: number): number {
+  return 98 - ((remainder * 100) % 97);
 }
 
-/** The number that the first `count` bytes spell, modulo 97: 1 where they end in their own check digits. */
-export function mod97RemainderOf(bytes: Uint8Array, count: number): number {
-  let remainder = 0;
-  for (let index = 0; index < count; index++) {
+/**
+ * The number that bytes spell, modulo 97: 1 where they end in their own check digits. A to Z count 10 to 35; bytes other than
+ * digits and capital letters are passed over.
+ *
+ * @param from the first byte @param end one past the last @param remainder of what stands before `from`
+ */
+export function mod97RemainderOf(bytes: Uint8Array, from: number, end: number, remainder = 0): number {
+  let value = remainder;
+  for (let index = from; index < end; index++) {
     const byte = bytes[index]!;
-    if (byte >= ZERO && byte <= NINE) remainder = (remainder * 10 + byte - ZERO) % 97;
-    else if (byte >= UPPER_A && byte <= UPPER_Z) remainder = (remainder * 100 + byte - UPPER_A + 10) % 97;
+    if (byte >= ZERO && byte <= NINE) value = (value * 10 + byte - ZERO) % 97;
+    else if (byte >= UPPER_A && byte <= UPPER_Z) value = (value * 100 + byte - UPPER_A + 10) % 97;
   }
-  return remainder;
+  return value;
 }

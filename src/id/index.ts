@@ -20,7 +20,7 @@
  * Any server room may import this folder; it needs Node (files). The hot path starts at `Snowflake.tryWriteTo`.
  */
 
-export { luhnDigitOf, mod97Of, mod97RemainderOf } from './check-digit.js';
+export { luhnDigitOf, mod97After, mod97RemainderOf } from './check-digit.js';
 export { cityHash32 } from './city-hash.js';
 export { decodeSnowflake, type SnowflakeParts } from './decode-snowflake.js';
 export { drawId, drawIds } from './draw-id.js';

@@ -244,7 +244,7 @@ export class RangeGenerator implements IdGenerator<bigint, RangeParts> {
   #emptyError(): HalleyError {
     return new HalleyError(
       'ID_RANGE_EMPTY',
-      'no id is buffered: await ready(), or draw less than the database gives',
+      'fewer ids are buffered than were asked for: await ready(), or draw with drawId and drawIds, which wait',
       { scheme: this.scheme, bufferedCount: this.bufferedCount },
       this.#failure,
     );

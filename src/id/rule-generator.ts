@@ -12,7 +12,7 @@
  */
 import { type Clock, systemClock } from '../clock/index.js';
 import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
-import { luhnDigitOf, mod97Of, mod97RemainderOf } from './check-digit.js';
+import { luhnDigitOf, mod97After, mod97RemainderOf } from './check-digit.js';
 import type { IdGenerator, IdParts } from './id-generator.port.js';
 import { malformedId, requireManyCount } from './id-value.js';
 import { RangeGenerator } from './range-generator.js';
@@ -59,6 +59,8 @@ export class RuleGenerator implements IdGenerator<string, RuleParts> {
   /** From when to when #text and #sequence need no look at the calendar, wall clock ms. */
   #validFromMs = Number.POSITIVE_INFINITY;
   #validToMs = Number.NEGATIVE_INFINITY;
+  /** Of what stands before the sequence, modulo 97. */
+  #headRemainder = 0;
   #period = '';
   #periodStartMs = Number.NEGATIVE_INFINITY;
   #sequence: RangeGenerator;
@@ -155,7 +157,10 @@ export class RuleGenerator implements IdGenerator<string, RuleParts> {
     const check = this.#template.check;
     if (check === undefined) return true;
     if (check.kind === 'luhn') text[check.offset] = ZERO + luhnDigitOf(text, check.offset);
-    else writeTwoDigits(text, check.offset, mod97Of(text, check.offset));
+    else {
+      const remainder = mod97RemainderOf(text, field.offset, check.offset, this.#headRemainder);
+      writeTwoDigits(text, check.offset, mod97After(remainder));
+    }
     return true;
   }
 
@@ -182,6 +187,7 @@ export class RuleGenerator implements IdGenerator<string, RuleParts> {
       const digits = String(shownValue(field.token, nowMs, this.#offsetMs)).padStart(field.length, '0');
       this.#text.write(digits, field.offset, field.length, 'latin1');
     }
+    this.#headRemainder = mod97RemainderOf(this.#text, 0, this.#template.sequence.offset);
     const shown = shownSpan(this.#tokens, period, nowMs, this.#offsetMs);
     this.#validFromMs = shown.startMs;
     this.#validToMs = shown.endMs;
@@ -221,8 +227,7 @@ export class RuleGenerator implements IdGenerator<string, RuleParts> {
     const isRight =
       check.kind === 'luhn'
         ? luhnDigitOf(bytes, check.offset) === bytes[check.offset]! - ZERO
-        : mod97RemainderOf(bytes, bytes.length) === 1 &&
-          mod97Of(bytes, check.offset) === Number(text.slice(check.offset));
+        : mod97After(mod97RemainderOf(bytes, 0, check.offset)) === Number(text.slice(check.offset));
     if (!isRight) throw malformedId(`the check digits {${check.kind}} at position ${check.offset + 1} are wrong`, text);
   }
 
