@@ -197,7 +197,7 @@ async function readMasters(stores: readonly SegmentStore[], tag: string): Promis
   return records;
 }
 
-/** Above everything that the masters have given, with room, rounded up to thousands for people who read ids. */
+/** Above everything that the masters have given, with room; with much room rounded up to thousands, for people who read ids. */
 function newBase(records: readonly (SegmentRecord | undefined)[], marginIds: number): number {
   let highestId = 0;
   for (const record of records) {
@@ -205,7 +205,8 @@ function newBase(records: readonly (SegmentRecord | undefined)[], marginIds: num
     const note = noteOf(record);
     highestId = Math.max(highestId, offsetIdOf(lastStage(note), note.master, record.nextId));
   }
-  const baseId = Math.ceil((highestId + marginIds) / 1_000) * 1_000 + 1;
+  const grainIds = marginIds >= 1_000 ? 1_000 : 1;
+  const baseId = Math.ceil((highestId + marginIds) / grainIds) * grainIds + 1;
   if (baseId >= COUNTED_ID_END) throw new HalleyError('ID_COUNTER_ENDED', 'the ids have reached their end', { baseId });
   return baseId;
 }
