@@ -2,7 +2,8 @@
  * What does an id of each scheme cost, and which of them repeat at full speed?
  *
  * Topology: one thread, the real clock, counters in memory (the store is asked once per range, so a row times the draw and not a
- * database). Cores required: 1. Competitors in the same run: crypto.randomUUID, @sapphire/snowflake, flake-idgen.
+ * database). Cores required: 1. Competitors in the same run: crypto.randomUUID, @sapphire/snowflake, nodejs-snowflake,
+ * flake-idgen.
  * Each row draws as fast as it can and compares all that came out: `note` says how many were duplicates. A round is 100,000 ids
  * without a pause, the row its median; where ids are objects that no clock limits it is 2,000, so that a median round holds no
  * garbage collection of the ids that the comparison keeps. Clock
@@ -33,7 +34,13 @@ import { assertResult, type BenchOptions, type BenchResult, type BenchRow } from
 
 /** flake-idgen ships no types. */
 type FlakeIdConstructor = new (options: { id: number; epoch: number }) => { next(): Uint8Array };
-const FlakeId = createRequire(import.meta.url)('flake-idgen') as FlakeIdConstructor;
+const require = createRequire(import.meta.url);
+const FlakeId = require('flake-idgen') as FlakeIdConstructor;
+/** nodejs-snowflake declares the wrapper object BigInt where it returns a bigint. */
+type NodejsSnowflake = {
+  Snowflake: new (options: { custom_epoch: number; instance_id: number }) => { getUniqueID(): bigint };
+};
+const { Snowflake: WasmSnowflake } = require('nodejs-snowflake') as NodejsSnowflake;
 
 const EPOCH_MS = 1_700_000_000_000;
 const ROUND_COUNT = 100_000;
@@ -146,6 +153,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const v4 = new UuidV4();
   const v7 = new UuidV7();
   const sapphire = new SapphireSnowflake(EPOCH_MS);
+  const wasm = new WasmSnowflake({ custom_epoch: EPOCH_MS, instance_id: 1 });
   const flake = new FlakeId({ id: 1, epoch: EPOCH_MS });
 
   // Where a round is kept: made once.
@@ -199,6 +207,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
     written('UUID v7 writeTo', 16, (offset) => v7.writeTo(bytes, offset)),
     valued('UUID v7 next, string', true, () => v7.next()),
     valued('@sapphire/snowflake, bigint', false, () => sapphire.generate(), ROUND_COUNT),
+    valued('nodejs-snowflake (WebAssembly), bigint', false, () => wasm.getUniqueID(), ROUND_COUNT),
     {
       name: 'flake-idgen, a Buffer each (throws at its ceiling: waited)',
       idBytes: 8,
