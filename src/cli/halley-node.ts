@@ -284,6 +284,7 @@ export class HalleyNode implements ReadinessProbe {
       lookup: await loadNodeLookup(config, { drain, directory: undefined, self: record }),
       pusher: job,
       comet,
+      sessions,
       node: nodeDescriptionOf(config, wsPort, version),
       probes: upstream === undefined ? [this] : [this, upstream.events],
       stats: () => ({
