@@ -65,8 +65,6 @@ function envelopeOf(text: string): Envelope | undefined {
   return typeof code === 'number' && typeof message === 'string' ? { code, message, data } : undefined;
 }
 
-class DeadlineError extends Error {}
-
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;
@@ -117,7 +115,9 @@ export class HttpClient {
   #call(path: string, { method, headers, bytes }: ApiCall): Promise<RawAnswer> {
     const { url } = this.#target;
     return new Promise((resolve, reject) => {
-      const fail = (error: unknown) => reject(this.#unreachable(method, error));
+      // Destroyed in the middle of an answer, the request says that the connection was reset.
+      let isLate = false;
+      const fail = (error: unknown) => reject(this.#unreachable(method, error, isLate));
       const ask = url.startsWith('https:') ? httpsRequest : httpRequest;
       const request = ask(`${url}${path}`, { method, headers, agent: false }, (response) => {
         const chunks: Buffer[] = [];
@@ -131,16 +131,19 @@ export class HttpClient {
           }),
         );
       });
-      const deadline = setTimeout(() => request.destroy(new DeadlineError()), this.#deadlineMs);
+      const deadline = setTimeout(() => {
+        isLate = true;
+        request.destroy(new Error('deadline'));
+      }, this.#deadlineMs);
       request.on('error', fail);
       request.on('close', () => clearTimeout(deadline));
       request.end(bytes);
     });
   }
 
-  #unreachable(method: string, error: unknown): HalleyError {
+  #unreachable(method: string, error: unknown, isLate: boolean): HalleyError {
     const { url } = this.#target;
-    if (error instanceof DeadlineError) {
+    if (isLate) {
       const doubt = method === 'GET' ? '' : ', whether it has done this is not known';
       const details = { url, deadlineMs: this.#deadlineMs };
       return new HalleyError(API_UNREACHABLE, `the node did not answer in time${doubt}`, details, error);
