@@ -28,7 +28,7 @@ const MIN_HEARTBEAT_MS = 25;
 const MAX_HEARTBEAT_MS = 250;
 
 export interface ThreadPoolOptions {
-  /** Worker threads, 1 to 31. */
+  /** Worker threads, 0 to 31; with 0 there is the control thread only. */
   readonly workerCount: number;
   /** URL of the module that every worker imports; it exports `startThread(context)`. */
   readonly module: string;
@@ -133,6 +133,7 @@ export class ThreadPool {
         timer = setTimeout(() => {
           reject(new HalleyError('THREAD_START_FAILED', 'not all threads were ready in time', { startTimeoutMs }));
         }, startTimeoutMs);
+        if (this.#workers.length === 0) resolve();
         for (const worker of this.#workers) this.#launch(worker);
       });
     } catch (error) {
@@ -147,8 +148,8 @@ export class ThreadPool {
   /** The control thread's half: memory, runtime, actor system. No worker runs before launch(). */
   constructor(options: ThreadPoolOptions) {
     const { workerCount } = options;
-    if (!Number.isInteger(workerCount) || workerCount < 1) {
-      throw new HalleyError('THREAD_COUNT_RANGE', 'a pool has at least one worker thread', { workerCount });
+    if (!Number.isInteger(workerCount) || workerCount < 0) {
+      throw new HalleyError('THREAD_COUNT_RANGE', 'a pool has 0 or more worker threads', { workerCount });
     }
     this.#options = options;
     this.memory = allocateThreadMemory({
@@ -191,7 +192,7 @@ export class ThreadPool {
       filename: fileURLToPath(options.workerEntry ?? new URL('./thread.worker.js', import.meta.url)),
       name: RUN_THREAD_EXPORT,
       minThreads: workerCount,
-      maxThreads: workerCount,
+      maxThreads: Math.max(1, workerCount),
       concurrentTasksPerWorker: 1,
       atomics: 'disabled',
       recordTiming: false,

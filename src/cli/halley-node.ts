@@ -10,14 +10,21 @@ import { resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ThreadPool } from '../actor/index.js';
 import { systemClock } from '../clock/index.js';
-import { allocateRoomCounts, type BucketData, CometControl, RoomCounts, Sequencer } from '../comet/index.js';
+import {
+  allocateRoomCounts,
+  type BucketData,
+  CometControl,
+  CometOnlineSource,
+  RoomCounts,
+  Sequencer,
+} from '../comet/index.js';
 import { type Config, HistoryRules } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
-import { allocateSnowflake, HighWaterMark, issueLimitMs, Snowflake } from '../id/index.js';
+import { allocateSnowflake, HighWaterMark, IssueLimit, issueLimitMs, machineToken, Snowflake } from '../id/index.js';
 import { JobQueue } from '../job/index.js';
 import { DrainSwitch, HttpApi } from '../logic/index.js';
-import type { NodeRecord, NotReadyReason, ReadinessProbe } from '../push/index.js';
-import { MemoryHistory, MemorySessions } from '../store/index.js';
+import type { CometPort, NodeRecord, NotReadyReason, Pusher, ReadinessProbe } from '../push/index.js';
+import { LeasedMachineIds, MemoryHistory, MemorySessions, RedisUserMarks } from '../store/index.js';
 import {
   allocateCounters,
   clearGauges,
@@ -30,6 +37,7 @@ import {
   ThreadCounters,
 } from '../telemetry/index.js';
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
+import { ClusterPart } from './cluster-part.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
 import {
@@ -38,6 +46,7 @@ import {
   nodeDescriptionOf,
   nodeRecordOf,
   recoveryOptionsOf,
+  rolesOf,
   serverIdOf,
 } from './node-options.js';
 import { loadPages } from './pages.js';
@@ -80,6 +89,24 @@ function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
+/** The comet of the whole cluster, as the HTTP API sees it: counts are this node's own, calls reach every node. */
+function clusterComet(
+  comet: CometControl,
+  admin: Pick<CometPort, 'disconnect' | 'joinRooms' | 'leaveRooms'>,
+): CometPort {
+  return {
+    deliver: (command) => comet.deliver(command),
+    tellGap: (scope) => comet.tellGap(scope),
+    disconnect: (channels, advice) => admin.disconnect(channels, advice),
+    joinRooms: (channels, rooms) => admin.joinRooms(channels, rooms),
+    leaveRooms: (channels, rooms) => admin.leaveRooms(channels, rooms),
+    roomCount: (room) => comet.roomCount(room),
+    roomCounts: () => comet.roomCounts(),
+    connectionCount: () => comet.connectionCount(),
+    ipCount: () => comet.ipCount(),
+  };
+}
+
 export class HalleyNode implements ReadinessProbe {
   readonly #config: Config;
   readonly #hooks: NodeHooks;
@@ -90,13 +117,16 @@ export class HalleyNode implements ReadinessProbe {
   #pool: ThreadPool | undefined;
   #idMemory: SharedArrayBuffer | undefined;
   #comet: CometControl | undefined;
+  #cluster: ClusterPart | undefined;
+  #pusher: Pusher | undefined;
   #upstream: WiredUpstream | undefined;
   #stopped: Promise<boolean> | undefined;
   #hasStuckBucket = false;
 
   constructor(config: Config, hooks: NodeHooks) {
-    const buckets = config.buckets > 0 ? config.buckets : Math.min(MAX_BUCKETS, availableParallelism());
-    this.#config = { ...config, buckets };
+    const wanted = config.buckets > 0 ? config.buckets : Math.min(MAX_BUCKETS, availableParallelism());
+    // A node without the role comet is one without buckets: the rest of it stays as it is.
+    this.#config = { ...config, buckets: rolesOf(config.role).includes('comet') ? wanted : 0 };
     this.#hooks = hooks;
     this.#log = pinoLogger({ level: config.log.level, fields: { thread: 0 } });
   }
@@ -106,9 +136,9 @@ export class HalleyNode implements ReadinessProbe {
   }
 
   /** The door for pushes, after start(). */
-  get pusher(): JobQueue {
-    if (this.#job === undefined) throw new HalleyError('NODE_NOT_STARTED', 'start the node before pushing');
-    return this.#job;
+  get pusher(): Pusher {
+    if (this.#pusher === undefined) throw new HalleyError('NODE_NOT_STARTED', 'start the node before pushing');
+    return this.#pusher;
   }
 
   /** Rooms, counts and disconnects of this node, after start(). */
@@ -129,17 +159,59 @@ export class HalleyNode implements ReadinessProbe {
   async #start(): Promise<NodeAddresses> {
     const config = this.#config;
     const threadCount = config.buckets + 1;
-    const { port: wsPort, release } = await claimPort(config.host, config.ws_port, 'ws_port');
+    const hasBuckets = config.buckets > 0;
+    const { port: wsPort, release } = hasBuckets
+      ? await claimPort(config.host, config.ws_port, 'ws_port')
+      : { port: 0, release: () => {} };
     this.#closers.push(release);
-    const nodeEpoch = await nextNodeEpoch(config.data_dir);
+    const httpClaim = config.redis === '' ? undefined : await claimPort(config.host, config.http_port, 'http_port');
+    if (httpClaim !== undefined) this.#closers.push(httpClaim.release);
+    const wantedHttpPort = httpClaim?.port ?? config.http_port;
+    const floorEpoch = await nextNodeEpoch(config.data_dir);
     const serverId = serverIdOf(config);
+    const version = packageVersion();
+    const rules = new HistoryRules(config.history.rooms);
+    const drain = new DrainSwitch((isDraining) => this.#cluster?.nodes.drain(isDraining));
+    const record = (): NodeRecord =>
+      nodeRecordOf(config, {
+        nodeEpoch: this.#cluster?.nodes.nodeEpoch ?? floorEpoch,
+        version,
+        tcpPort: 0,
+        wsPort,
+        wssPort: 0,
+        httpPort: wantedHttpPort,
+        connCount: this.#comet?.connectionCount() ?? 0,
+        ipCount: this.#comet?.ipCount() ?? 0,
+        updatedMs: Date.now(),
+        isDraining: drain.isDraining,
+      });
+    // Before any port is open: rules that are wrong stop the start.
+    const lookupParts = { drain, directory: undefined, self: record };
+    await loadNodeLookup(config, lookupParts);
+    if (config.redis !== '') {
+      const cluster = await ClusterPart.open(config, rules, {
+        serverId,
+        floorEpoch,
+        log: this.#log,
+        report: record,
+        onSwept: (session) => this.#upstream?.events.swept(session),
+        onSuperseded: () => this.#hooks.onShutdownRequest(),
+      });
+      this.#cluster = cluster;
+      this.#closers.push(() => cluster.close());
+    }
+    const cluster = this.#cluster;
+    const nodeEpoch = cluster?.nodes.nodeEpoch ?? floorEpoch;
 
     const idMemory = allocateSnowflake({
       epochMs: config.id.epoch_ms,
-      machineBase: machineBaseOf(config.id.machine_block, threadCount),
+      machineBase: cluster === undefined ? machineBaseOf(config.id.machine_block, threadCount) : 0,
       slotCount: threadCount,
     });
+    const token = cluster === undefined ? '' : await machineToken(config.data_dir);
+    const issueLimit = cluster === undefined ? undefined : new IssueLimit(idMemory, ['mark', 'lease']);
     const mark = await HighWaterMark.open({
+      ...(issueLimit === undefined ? {} : { setLimitMs: issueLimit.setterOf('mark') }),
       directory: config.data_dir,
       memory: idMemory,
       aheadMs: config.id.mark_ahead_ms,
@@ -150,6 +222,7 @@ export class HalleyNode implements ReadinessProbe {
     // Without renewals ids, and with them all pushes, stop after id.mark_ahead_ms; /ready says so (ids_stopped).
     mark.keepRenewing((error) => this.#log.error({ err: error }, 'the high-water mark of ids could not be renewed'));
     this.#idMemory = idMemory;
+    const machineIds = cluster && issueLimit && (await this.#leaseMachineIds(cluster, token, idMemory, issueLimit));
 
     const countersMemory = allocateCounters(METRICS, threadCount);
     const counters = new ThreadCounters(countersMemory, 0);
@@ -157,7 +230,19 @@ export class HalleyNode implements ReadinessProbe {
     const acceptGate = allocateAcceptGate(threadCount);
     const ids = new Snowflake(idMemory, 0);
     const sessions = new MemorySessions();
-    const upstream = wireUpstream(config, { serverId, nodeEpoch: () => nodeEpoch, ids, sessions, log: this.#log });
+    const upstream = wireUpstream(config, {
+      serverId,
+      nodeEpoch: () => cluster?.nodes.nodeEpoch ?? nodeEpoch,
+      ids,
+      sessions,
+      log: this.#log,
+      redis: cluster?.link,
+      cluster: cluster && {
+        sessions: cluster.sessions,
+        directory: cluster.nodes,
+        marks: new RedisUserMarks(cluster.link),
+      },
+    });
     this.#upstream = upstream;
     // Above every epoch of an earlier life: the clock is past that life's mark, and rooms open slower than this leaves room for.
     const allEpoch = Date.now() * EPOCHS_PER_MS;
@@ -202,7 +287,7 @@ export class HalleyNode implements ReadinessProbe {
     const { runtime, system } = pool;
 
     const history = new MemoryHistory({
-      rules: new HistoryRules(config.history.rooms),
+      rules,
       maxBytes: config.history.memory_bytes,
       firstEpoch: allEpoch,
       clock: systemClock,
@@ -212,24 +297,30 @@ export class HalleyNode implements ReadinessProbe {
       roomCapacity: config.limits.rooms,
       firstEpoch: allEpoch,
       maxBodyBytes: config.limits.push_body_bytes,
-      onRoom: upstream && ((room, isOccupied) => upstream.events.room(room, isOccupied)),
-      ...(hasHistory ? { history } : {}),
+      onRoom: (room, isOccupied) => {
+        upstream?.events.room(room, isOccupied);
+        if (isOccupied) source?.roomOpened(room, sequencer.roomNo(room));
+      },
+      ...(hasHistory ? { history, placesAreGiven: cluster !== undefined } : {}),
     });
-    const comet = new CometControl(
+    const roomCounts = new RoomCounts(roomCountsMemory, threadCount);
+    const comet: CometControl = new CometControl(
       { serverId, nodeEpoch, requestTimeoutMs: REQUEST_TIMEOUT_MS },
       {
         runtime,
         sequencer,
         sessions,
-        roomCounts: new RoomCounts(roomCountsMemory, threadCount),
+        roomCounts,
         counters,
-        clock: systemClock,
+        clock: cluster?.clock ?? systemClock,
         log: this.#log,
+        ...(cluster === undefined ? {} : { cluster: cluster.cometParts(history, () => comet) }),
         upstream: upstream?.events,
-        ...(hasHistory ? { recovery: recoveryOptionsOf(config, history) } : {}),
+        ...(hasHistory ? { recovery: recoveryOptionsOf(config, history, cluster?.recoveryHistory) } : {}),
       },
     );
     this.#comet = comet;
+    const source = cluster && new CometOnlineSource({ comet, roomCounts, roomNo: (room) => sequencer.roomNo(room) });
     this.#closers.push(() => comet.close());
     const job = new JobQueue(comet, {
       maxCount: config.queue.max_messages,
@@ -238,10 +329,18 @@ export class HalleyNode implements ReadinessProbe {
     });
     this.#job = job;
     this.#closers.push(() => job.close());
-    comet.connect({ pusher: job, onShutdown: this.#hooks.onShutdownRequest });
-
+    // In a cluster, pushes of applications that are just being loaded reach this node's own channels.
+    const door: Pusher = { push: (command) => (this.#pusher ?? job).push(command) };
+    comet.connect({ pusher: door, onShutdown: this.#hooks.onShutdownRequest });
     this.#pool = pool;
     await pool.launch();
+    if (cluster !== undefined && source !== undefined) {
+      const rooms = () => Array.from(sequencer.rooms(), ({ room }) => room);
+      await cluster.serve({ comet, job, ids, source, rooms, requestTimeoutMs: REQUEST_TIMEOUT_MS });
+    }
+    const serving = cluster?.serving;
+    const pusher: Pusher = serving?.pusher ?? job;
+    this.#pusher = pusher;
 
     const channelsOf = (state: string, thread: number): number | undefined =>
       state === 'ready' ? readThread(countersMemory, thread).channels : undefined;
@@ -265,28 +364,15 @@ export class HalleyNode implements ReadinessProbe {
     }, HOUSEKEEPING_MS);
     this.#closers.push(() => clearInterval(housekeeping));
 
-    const version = packageVersion();
-    const drain = new DrainSwitch();
-    const record = (): NodeRecord =>
-      nodeRecordOf(config, {
-        nodeEpoch,
-        version,
-        tcpPort: 0,
-        wsPort,
-        wssPort: 0,
-        httpPort: config.http_port,
-        connCount: comet.connectionCount(),
-        ipCount: comet.ipCount(),
-        updatedMs: Date.now(),
-        isDraining: drain.isDraining,
-      });
     const http = new HttpApi({
-      lookup: await loadNodeLookup(config, { drain, directory: undefined, self: record }),
-      pusher: job,
-      comet,
-      sessions,
+      lookup: await loadNodeLookup(config, { ...lookupParts, directory: cluster?.nodes }),
+      pusher,
+      durable: serving?.queue,
+      online: serving?.online,
+      comet: serving === undefined ? comet : clusterComet(comet, serving.admin),
+      sessions: cluster?.sessions ?? sessions,
       node: nodeDescriptionOf(config, wsPort, version),
-      probes: upstream === undefined ? [this] : [this, upstream.events],
+      probes: [this, cluster, machineIds, upstream?.events].filter((probe) => probe !== undefined),
       stats: () => ({
         totals: readTotals(countersMemory),
         threads: Array.from({ length: threadCount }, (_, thread) => readThread(countersMemory, thread)),
@@ -301,7 +387,7 @@ export class HalleyNode implements ReadinessProbe {
       onDefect: (error, where) => this.#log.error({ err: error, where }, 'the HTTP API failed'),
     });
     this.#http = http;
-    const httpPort = await http.listen(config.host, config.http_port);
+    const httpPort = await http.listen(config.host, wantedHttpPort);
     return {
       wsUrl: `ws://${urlHost(config.host)}:${wsPort}/sub`,
       httpUrl: `http://${urlHost(config.host)}:${httpPort}/`,
@@ -321,7 +407,9 @@ export class HalleyNode implements ReadinessProbe {
       const died = lastReason === '' ? '' : `; it last died of: ${lastReason.split('\n')[0]}`;
       reasons.push({ reason: `bucket_${state}`, detail: `bucket ${thread} is ${state}${died}` });
     }
-    if (this.#idMemory !== undefined && issueLimitMs(this.#idMemory) <= Date.now()) {
+    // In a cluster the lease of the machine ids answers for it.
+    const isAlone = this.#cluster === undefined;
+    if (isAlone && this.#idMemory !== undefined && issueLimitMs(this.#idMemory) <= Date.now()) {
       reasons.push({ reason: 'ids_stopped', detail: 'the high-water mark could not be renewed; no ids are issued' });
     }
     return reasons;
@@ -339,7 +427,8 @@ export class HalleyNode implements ReadinessProbe {
   async #stop(): Promise<boolean> {
     const { timeout_ms: timeoutMs } = this.#config.shutdown;
     const endMs = performance.now() + timeoutMs;
-    const drained = (await this.#job?.drain(timeoutMs * QUEUE_DRAIN_RATIO)) ?? true;
+    const left = (await this.#cluster?.quiet(timeoutMs * QUEUE_DRAIN_RATIO)) ?? true;
+    const drained = left && ((await this.#job?.drain(timeoutMs * QUEUE_DRAIN_RATIO)) ?? true);
     // In the same turn: a push that comes from here on is refused, and none was accepted that the buckets do not get.
     this.#job?.close();
     await this.#ringsRead(performance.now() + timeoutMs * RING_DRAIN_RATIO);
@@ -348,6 +437,7 @@ export class HalleyNode implements ReadinessProbe {
     // Behind the buckets: the disconnects of a shutdown are events too.
     const told = (await this.#upstream?.events.close(Math.max(0, endMs - performance.now()))) ?? true;
     this.#upstream = undefined;
+    await this.#cluster?.leave();
     await this.#closeAll();
     return drained && stopped && told;
   }
@@ -387,6 +477,32 @@ export class HalleyNode implements ReadinessProbe {
     // After a start that failed.
     await this.#upstream?.events.close(0);
     for (const close of this.#closers.splice(0).reverse()) await close();
+  }
+
+  /** This node's own block of machine ids, renewed until the end. */
+  async #leaseMachineIds(
+    cluster: ClusterPart,
+    token: string,
+    memory: SharedArrayBuffer,
+    limit: IssueLimit<'mark' | 'lease'>,
+  ): Promise<LeasedMachineIds> {
+    const { id, buckets } = this.#config;
+    const ids = await LeasedMachineIds.take({
+      link: cluster.link,
+      serverId: cluster.nodes.serverId,
+      nodeEpoch: () => cluster.nodes.nodeEpoch,
+      token,
+      memory,
+      slotCount: buckets + 1,
+      setLimitMs: limit.setterOf('lease'),
+      leaseMs: id.lease_ms,
+      maxSkewMs: id.max_skew_ms,
+      log: this.#log,
+      onWaiting: (waitMs, why) => this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s: ${why}`),
+    });
+    ids.keepRenewing();
+    this.#closers.push(() => ids.release());
+    return ids;
   }
 
   #appUrl(): string {

@@ -6,8 +6,13 @@ import type { BucketOptions, RoomRecoveryOptions } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
-import type { NodeRecord } from '../push/index.js';
+import type { NodeRecord, RoomHistory } from '../push/index.js';
 import type { MemoryHistory } from '../store/index.js';
+
+/** What a process of this role does, by the names of `NodeRecord.roles`. */
+export function rolesOf(role: string): readonly string[] {
+  return role === 'all' ? ['comet', 'logic', 'job'] : [role];
+}
 
 /** Machine ids are leased in blocks of so many, one per thread. */
 export const MACHINE_BLOCK_SIZE = 16;
@@ -66,9 +71,14 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
 }
 
 /** @param memory what the sequencer keeps */
-export function recoveryOptionsOf({ history }: Config, memory: MemoryHistory): RoomRecoveryOptions {
+export function recoveryOptionsOf(
+  { history }: Config,
+  memory: MemoryHistory,
+  cluster?: RoomHistory,
+): RoomRecoveryOptions {
   return {
     memory,
+    ...(cluster === undefined ? {} : { history: cluster }),
     maxMessages: history.recover_max_messages,
     maxBytes: history.recover_max_bytes,
     bytesPerSec: history.recover_bytes_per_s,
@@ -154,6 +164,6 @@ export function nodeRecordOf(config: Config, counts: NodeCounts): NodeRecord {
     longitude: place?.longitude,
     weight: node.weight,
     capacity: node.capacity,
-    roles: role === 'all' ? ['comet', 'logic', 'job'] : [role],
+    roles: rolesOf(role),
   };
 }

@@ -13,7 +13,12 @@
  */
 export { Bucket, type BucketParts } from './bucket/bucket.js';
 export type { BucketData, BucketMemory, BucketOptions } from './bucket/bucket-options.js';
-export { CometControl, type CometControlOptions, type CometControlParts } from './comet-control.js';
+export {
+  type CometClusterParts,
+  CometControl,
+  type CometControlOptions,
+  type CometControlParts,
+} from './comet-control.js';
 export { CometOnlineSource, type OnlineSourceParts } from './online-source.js';
 export { allocateRoomCounts, RoomCounts } from './room-counts.js';
 export type { RoomRecoveryOptions } from './room-recovery.js';

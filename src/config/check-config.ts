@@ -133,8 +133,10 @@ const RULES: readonly Rule[] = [
     sentence: (config) => historyRulesProblem(config.history.rooms) ?? '',
   },
   {
-    paths: ['history.recover_max_bytes', 'ring.max_record_bytes'],
-    isBroken: (config) => config.history.recover_max_bytes + RECOVER_OVERHEAD_BYTES > config.ring.max_record_bytes,
+    paths: ['history.recover_max_bytes', 'history.rooms', 'ring.max_record_bytes'],
+    isBroken: (config) =>
+      config.history.rooms.length > 0 &&
+      config.history.recover_max_bytes + RECOVER_OVERHEAD_BYTES > config.ring.max_record_bytes,
     sentence: (config) =>
       `history.recover_max_bytes must be at most ring.max_record_bytes less ${RECOVER_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - RECOVER_OVERHEAD_BYTES}`,
   },

@@ -54,10 +54,14 @@ describe('the rules of history.rooms', () => {
   it('are checked with the configuration, as is a recovery that no record could carry', () => {
     const { config } = loadConfig({ argvFlags: {}, env: {}, readFile: () => '' });
     expect(checkConfig(config)).toEqual([]);
-    const broken = {
-      ...config,
-      history: { ...config.history, rooms: ['live:0:1'], recover_max_bytes: 8 * 1024 * 1024 },
-    };
-    expect(checkConfig(broken).map(({ path }) => path)).toEqual(['history.rooms', 'history.recover_max_bytes']);
+    const withHistory = (rooms: readonly string[], recoverMaxBytes: number) =>
+      checkConfig({ ...config, history: { ...config.history, rooms, recover_max_bytes: recoverMaxBytes } });
+    const tooLargeBytes = 8 * 1024 * 1024;
+    expect(withHistory(['live:0:1'], tooLargeBytes).map(({ path }) => path)).toEqual([
+      'history.rooms',
+      'history.recover_max_bytes',
+    ]);
+    // Without such rooms nobody recovers: a small ring needs no further option.
+    expect(withHistory([], tooLargeBytes)).toEqual([]);
   });
 });

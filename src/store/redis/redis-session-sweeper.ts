@@ -19,6 +19,8 @@ export interface RedisSessionSweeperOptions {
   /** Keys of Redis looked at in one slice. */
   readonly sliceCount: number;
   readonly pauseMs: number;
+  /** A session of a dead node was removed, by this sweeper and by nobody else. */
+  readonly onRemoved?: (session: Session) => void;
 }
 
 export const SWEEP_PACE: RedisSessionSweeperOptions = { sliceCount: 500, pauseMs: 20 };
@@ -130,7 +132,11 @@ export class RedisSessionSweeper {
         }
       }
       const removed = await Promise.all(sessions.filter(isGone).map((session) => this.#map.remove(session)));
-      this.#removedCount += removed.filter((session) => session !== undefined).length;
+      for (const session of removed) {
+        if (session === undefined) continue;
+        this.#removedCount += 1;
+        this.#options.onRemoved?.(session);
+      }
       const stray = [...devices.filter(isGone), ...(await this.#strayDevices(devices.filter((each) => !isGone(each))))];
       await Promise.all(stray.map((device) => this.#map.removeFromUser(device.mid, device)));
       await new Promise((resolve) => setTimeout(resolve, this.#options.pauseMs));

@@ -1,0 +1,428 @@
+/**
+ * What a node has beyond a lone one when it is one of many: the link to Redis, its lease, the session map, the bus, the durable
+ * queue, histories, machine ids and the counts of all nodes, made in the order in which they need each other.
+ *
+ * Threads: control thread only.
+ * Life: `open` (link and lease, before anything of the comet), `attach` (the comet is there), `serve` (its ports are open),
+ *   `quiet` (no new work), `leave` (its channels are gone).
+ */
+import { systemClock } from '../clock/index.js';
+import { type CometClusterParts, type CometControl, type CometOnlineSource, RoomSequence } from '../comet/index.js';
+import type { Config, HistoryRules } from '../config/index.js';
+import type { Snowflake } from '../id/index.js';
+import {
+  BusDispatcher,
+  BusInlet,
+  ClusterAdmin,
+  ClusterPusher,
+  InboxReader,
+  type JobQueue,
+  JobRunner,
+  PushIntake,
+} from '../job/index.js';
+import { decodeHistoryEnvelope } from '../protocol/index.js';
+import {
+  type NodeRecord,
+  type NotReadyReason,
+  PUSH_OUTCOME,
+  type ReadinessProbe,
+  type RoomHistory,
+  type RoomLinks,
+  type Session,
+} from '../push/index.js';
+import {
+  type MemoryHistory,
+  RedisBus,
+  RedisBusErrors,
+  RedisHistory,
+  RedisInbox,
+  RedisLink,
+  RedisNodes,
+  RedisOnline,
+  RedisQueue,
+  RedisQueueShards,
+  RedisRoomNodes,
+  RedisSessionMap,
+  RedisSessionSweeper,
+  RedisSessions,
+  SWEEP_PACE,
+} from '../store/index.js';
+import { type Logger, stormGuard } from '../telemetry/index.js';
+import { rolesOf } from './node-options.js';
+
+/** How much of a room's messages may wait for one that is missing, and how much is asked for at a time. */
+const HELD_MAX_MESSAGES = 4_096;
+const HELD_MAX_BYTES = 4_194_304;
+const RANGE_MAX_MESSAGES = 512;
+const RANGE_MAX_BYTES = 1_048_576;
+const HISTORY_RETRY_MS = 200;
+/** How long `/ready` tells of data that Redis has lost. */
+const LOSS_SHOWN_MS = 60_000;
+/** Rooms registered again in one go, after Redis lost them. */
+const ROOMS_PER_SLICE = 1_000;
+const MAX_SOURCE_ATTEMPTS = 3;
+
+export interface ClusterNode {
+  readonly serverId: string;
+  /** The largest epoch this data directory knows. */
+  readonly floorEpoch: number;
+  readonly log: Logger;
+  /** What the node says of itself with each renewal. */
+  readonly report: () => NodeRecord;
+  /** A session of a dead node was removed, by this node. */
+  readonly onSwept: (session: Session) => void;
+  /** Another process took this server id. */
+  readonly onSuperseded: (byEpoch: number) => void;
+}
+
+/** What there is once the comet is made. */
+export interface ClusterComet {
+  readonly comet: CometControl;
+  readonly job: JobQueue;
+  readonly ids: Snowflake;
+  readonly source: CometOnlineSource;
+  readonly rooms: () => Iterable<string>;
+  readonly requestTimeoutMs: number;
+}
+
+interface Serving {
+  readonly pusher: ClusterPusher;
+  readonly queue: RedisQueue;
+  readonly inlet: BusInlet;
+  readonly admin: ClusterAdmin;
+  readonly online: RedisOnline;
+  readonly reader: InboxReader | undefined;
+  readonly runner: JobRunner | undefined;
+}
+
+export class ClusterPart implements ReadinessProbe {
+  readonly link: RedisLink;
+  readonly nodes: RedisNodes;
+  readonly sessions: RedisSessions;
+  readonly history: RedisHistory;
+  readonly bus: RedisBus;
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #sweeper: RedisSessionSweeper;
+  readonly #roomNodes: RedisRoomNodes;
+  #sequence: RoomSequence | undefined;
+  #comet: ClusterComet | undefined;
+  #serving: Serving | undefined;
+  #lostAtMs = Number.NEGATIVE_INFINITY;
+  #lostWhat = '';
+
+  /** Resolves when this node holds its lease. @throws HalleyError that names what is wrong with Redis or its URL */
+  static async open(config: Config, rules: HistoryRules, node: ClusterNode): Promise<ClusterPart> {
+    const { cluster } = config;
+    const link = await RedisLink.open(
+      {
+        url: config.redis,
+        ...(cluster.redis_password === '' ? {} : { password: cluster.redis_password }),
+        prefix: cluster.prefix,
+        tlsCaFile: cluster.redis_tls_ca,
+        connectTimeoutMs: cluster.connect_timeout_ms,
+        commandTimeoutMs: cluster.command_timeout_ms,
+        clientName: `halley:${node.serverId}`,
+      },
+      node.log,
+    );
+    try {
+      let part: ClusterPart | undefined;
+      const nodes = await RedisNodes.start(
+        link,
+        {
+          serverId: node.serverId,
+          leaseMs: cluster.lease_ms,
+          floorEpoch: node.floorEpoch,
+          clock: systemClock,
+          report: node.report,
+          onSuperseded: node.onSuperseded,
+          onNewEpoch: async () => part?.rewrite(),
+          onDataLost: () => {
+            part?.noteLoss('sessions, rooms and queued pushes');
+            void part?.rewrite();
+          },
+        },
+        node.log,
+      );
+      part = new ClusterPart(config, rules, node, link, nodes);
+      return part;
+    } catch (error) {
+      link.close();
+      throw error;
+    }
+  }
+
+  private constructor(config: Config, rules: HistoryRules, node: ClusterNode, link: RedisLink, nodes: RedisNodes) {
+    const { cluster, limits } = config;
+    this.#config = config;
+    this.#log = node.log;
+    this.link = link;
+    this.nodes = nodes;
+    const map = new RedisSessionMap(link, nodes);
+    this.sessions = new RedisSessions(link, map, nodes, { rewritePerSec: cluster.rewrite_per_s }, node.log);
+    this.#sweeper = new RedisSessionSweeper(link, map, nodes, { ...SWEEP_PACE, onRemoved: node.onSwept }, node.log);
+    this.history = new RedisHistory(link, rules);
+    this.#roomNodes = new RedisRoomNodes(link, nodes);
+    const ignored = (error: unknown) => this.#log.debug({ err: error }, 'a room was not registered; it is again later');
+    this.bus = new RedisBus(
+      link,
+      {
+        serverId: node.serverId,
+        roomLingerMs: cluster.room_linger_ms,
+        probeMs: cluster.probe_ms,
+        commandTimeoutMs: cluster.command_timeout_ms,
+        messageMaxBytes: limits.push_body_bytes,
+        hasHistory: (room) => this.history.hasHistory(room),
+        registry: {
+          add: (room) => this.#roomNodes.add(room),
+          remove: (room) => void this.#roomNodes.remove(room).catch(ignored),
+        },
+      },
+      node.log,
+    );
+  }
+
+  /** Wall time of the cluster, by which sessions are ordered. */
+  get clock() {
+    return this.nodes.clock;
+  }
+
+  /** For CometControl. `comet` is asked for what the rooms need only once they are used. */
+  cometParts(memory: MemoryHistory, comet: () => CometControl): CometClusterParts {
+    const guard = stormGuard({ target: this.#log, nowMs: () => systemClock.monotonicMs() });
+    const sequence = new RoomSequence(
+      {
+        heldMaxMessages: HELD_MAX_MESSAGES,
+        heldMaxBytes: HELD_MAX_BYTES,
+        rangeMaxMessages: RANGE_MAX_MESSAGES,
+        rangeMaxBytes: RANGE_MAX_BYTES,
+        retryMs: HISTORY_RETRY_MS,
+        lingerMs: this.#config.cluster.room_linger_ms,
+      },
+      {
+        rooms: this.bus,
+        history: this.history,
+        memory,
+        comet: {
+          deliver: (command) => comet().deliver(command),
+          placeRoom: (room, place, tellsGap) => comet().placeRoom(room, place, tellsGap),
+        },
+        onError: (error) => guard.logger.warn({ err: error }, 'the history of a room could not be read; tried again'),
+      },
+    );
+    this.#sequence = sequence;
+    const rooms: RoomLinks = sequence;
+    return { sessions: this.sessions, nodes: this.nodes, mail: this.bus, rooms };
+  }
+
+  /** For the recovery of rooms: the cluster's history. */
+  get recoveryHistory(): RoomHistory {
+    return this.history;
+  }
+
+  /** The buckets are open: subscribe, take what waits in the inbox, drain the queue, as the role says. */
+  async serve(node: ClusterComet): Promise<void> {
+    this.#comet = node;
+    const { link, nodes, sessions, bus, history } = this;
+    const { queue, limits, stream, cluster } = this.#config;
+    const { comet, job, ids } = node;
+    const log = this.#log;
+    const roles = rolesOf(this.#config.role);
+    const liveNodeCount = () => nodes.live().filter((record) => record.roles.includes('comet')).length;
+    const bounds = { maxCount: queue.max_messages, maxBytes: queue.max_bytes };
+    const inlet = new BusInlet(bounds, { queue: job, comet, log });
+    const admin = new ClusterAdmin({ bus, sessions, comet, deadlineMs: node.requestTimeoutMs });
+    const pusher = new ClusterPusher(
+      { ...bounds, messageMaxBytes: limits.push_body_bytes },
+      {
+        bus,
+        sessions,
+        ids,
+        liveNodeCount,
+        history: {
+          hasHistory: (room) => history.hasHistory(room),
+          appender: {
+            append: async (room, op, body, messageId) => void (await history.append(room, op, body, messageId)),
+          },
+        },
+        log,
+      },
+    );
+    const durable = await RedisQueue.open(
+      link,
+      ids,
+      nodes.serverId,
+      {
+        shardCount: stream.shards,
+        maxMessagesCount: stream.max_messages,
+        maxInFlightCount: stream.max_in_flight,
+        onceWindowMs: stream.once_window_s * 1000,
+        replicaCount: stream.replicas,
+        commandTimeoutMs: cluster.command_timeout_ms,
+        bodyMaxBytes: limits.push_body_bytes,
+      },
+      log,
+    );
+    const reader = roles.includes('comet')
+      ? new InboxReader({
+          inbox: new RedisInbox(link, nodes.serverId, cluster.command_timeout_ms),
+          directory: nodes,
+          pusher: job,
+          log,
+          onQueueLost: () => this.noteLoss('durable pushes for this node'),
+        })
+      : undefined;
+    const runner = roles.includes('job') ? this.#newRunner() : undefined;
+    const online = new RedisOnline({
+      link,
+      directory: nodes,
+      source: node.source,
+      log,
+      roomsPerSec: cluster.rewrite_per_s,
+    });
+    this.#serving = { pusher, queue: durable, inlet, admin, online, reader, runner };
+    const intake = new PushIntake(limits.push_body_bytes, {
+      inlet,
+      errors: new RedisBusErrors(link, log),
+      liveNodeCount,
+    });
+    await bus.start(
+      new BusDispatcher({
+        bus,
+        inlet,
+        intake,
+        admin,
+        comet,
+        closeConnection: (owner, advice) => comet.closeConnection(owner, advice),
+        onHistory: (room, bytes) => this.#onHistory(room, bytes),
+        onRoomsMissed: (rooms) => void this.#sequence?.repair(rooms),
+        log,
+      }),
+    );
+    sessions.connect(comet);
+    this.#sweeper.request();
+    await online.start();
+    await reader?.start();
+    runner?.start();
+  }
+
+  /** After serve(). */
+  get serving(): Serving {
+    if (this.#serving === undefined) throw new Error('the cluster part does not serve yet');
+    return this.#serving;
+  }
+
+  /** ReadinessProbe, for everything in here. */
+  notReady(): readonly NotReadyReason[] {
+    const reasons: NotReadyReason[] = [...this.nodes.notReady(), ...(this.#serving?.reader?.notReady() ?? [])];
+    if (!this.link.isUp) reasons.push({ reason: 'redis_away', detail: 'Redis does not answer' });
+    else if (this.#serving !== undefined && !this.bus.isSubscribed) {
+      reasons.push({ reason: 'not_subscribed', detail: 'the subscriptions in Redis are being restored' });
+    }
+    if (systemClock.monotonicMs() - this.#lostAtMs < LOSS_SHOWN_MS) {
+      reasons.push({ reason: 'redis_lost_data', detail: `Redis has lost ${this.#lostWhat}` });
+    }
+    return reasons;
+  }
+
+  /** Say for a while that something is gone. */
+  noteLoss(what: string): void {
+    this.#lostAtMs = systemClock.monotonicMs();
+    this.#lostWhat = what;
+    this.#log.error({ what }, 'Redis has lost data');
+  }
+
+  /** Redis knows nothing of this node any more, or counts it under another incarnation: tell it everything again. */
+  async rewrite(): Promise<void> {
+    const sessions = this.sessions.rewrite();
+    const rooms = [...(this.#comet?.rooms() ?? [])];
+    for (let start = 0; start < rooms.length; start += ROOMS_PER_SLICE) {
+      const slice = rooms.slice(start, start + ROOMS_PER_SLICE);
+      await this.#registered(slice);
+    }
+    await sessions;
+  }
+
+  /** Accepted pushes leave; nothing new is taken. False: some were cut off. */
+  async quiet(timeoutMs: number): Promise<boolean> {
+    const serving = this.#serving;
+    if (serving === undefined) return true;
+    await this.nodes.drain(true).catch((error: unknown) => this.#log.debug({ err: error }, 'the drain was not told'));
+    await serving.runner?.stop();
+    const isDrained = await serving.pusher.drain(timeoutMs);
+    serving.pusher.close();
+    await serving.reader?.stop();
+    await this.bus.close();
+    serving.inlet.close();
+    return isDrained;
+  }
+
+  /** The channels are gone: take what is left of this node out of Redis. */
+  async leave(): Promise<void> {
+    const comet = this.#comet?.comet;
+    if (this.link.isUp) {
+      await comet?.leaveCluster();
+      await this.nodes.leave();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#serving?.online.close();
+    await this.#serving?.queue.close();
+    this.#sequence?.close();
+    await this.bus.close();
+    this.#sweeper.close();
+    this.sessions.close();
+    this.nodes.close();
+    this.link.close();
+  }
+
+  #newRunner(): JobRunner {
+    const { stream, cluster } = this.#config;
+    const { link, nodes, sessions, history } = this;
+    return new JobRunner(
+      {
+        shards: new RedisQueueShards(link, {
+          shardCount: stream.shards,
+          serverId: nodes.serverId,
+          carefulAttemptCount: Math.min(MAX_SOURCE_ATTEMPTS, stream.max_attempts),
+          commandTimeoutMs: cluster.command_timeout_ms,
+        }),
+        directory: nodes,
+        sessions,
+        roomNodes: this.#roomNodes,
+        appender: {
+          keepsHistory: (room) => history.hasHistory(room),
+          append: async (room, command) => {
+            if (command.messageId === undefined) return PUSH_OUTCOME.TOO_LARGE;
+            await history.append(room, command.op, command.body, command.messageId);
+            return PUSH_OUTCOME.OK;
+          },
+        },
+        log: this.#log,
+        onQueueLost: (shard) => this.noteLoss(`durable pushes of shard ${shard}`),
+      },
+      {
+        leaseMs: stream.lease_ms,
+        batchCount: stream.batch,
+        maxAgeMs: stream.max_age_s * 1000,
+        maxAttemptsCount: stream.max_attempts,
+        inboxMaxCount: stream.inbox_max,
+      },
+    );
+  }
+
+  #onHistory(room: string, bytes: Uint8Array): void {
+    const message = decodeHistoryEnvelope(bytes);
+    if (message === undefined) return;
+    const { epoch, offset, op, messageId, body } = message;
+    this.#sequence?.receive(room, { place: { epoch, offset }, op, messageId, body });
+  }
+
+  async #registered(rooms: readonly string[]): Promise<void> {
+    const results = await Promise.allSettled(rooms.map((room) => this.#roomNodes.add(room)));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) this.#log.warn({ err: failed.reason }, 'rooms of this node were not registered again');
+  }
+}
