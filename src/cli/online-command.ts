@@ -41,7 +41,7 @@ function roomsTable(rooms: z.output<typeof ROOMS>): string {
 
 function totalText({ conn_count, ip_count, nodes }: z.output<typeof TOTAL>): string {
   const table = textTable(
-    ['NODE', 'CONNECTIONS', 'ADDRESSES', 'ROOMS', 'ASKED'],
+    ['NODE', 'CONNECTIONS', 'ADDRESSES', 'ROOMS', 'THIS NODE'],
     nodes.map((node) => [node.server_id, node.conn_count, node.ip_count, node.room_count, node.local ? 'yes' : '']),
   );
   return `${table}total: connections=${conn_count} addresses=${ip_count}\n`;
