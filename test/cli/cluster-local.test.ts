@@ -83,9 +83,7 @@ describe('halley cluster local', () => {
     await halley('push', '--room', 'live://1', '--op', '1000', '--durable', 'last', ...api);
     for (const client of [here, there]) {
       const texts = (await client.messageCount(6)).map(({ text }) => text);
-      expect(texts.toSorted()).toEqual(
-        ['{"a":1}', 'by --mid', 'by --all', 'by --key', 'first', 'last'].toSorted(),
-      );
+      expect(texts.toSorted()).toEqual(['{"a":1}', 'by --mid', 'by --all', 'by --key', 'first', 'last'].toSorted());
     }
 
     const sessions = JSON.parse(await halley('sessions', '7', '--json', ...api)) as {
