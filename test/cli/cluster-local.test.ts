@@ -121,9 +121,9 @@ describe('halley cluster local', () => {
     expect(await halley(...words)).toContain('pushed to room live://1');
   });
 
-  it('ends the nodes before their Redis on SIGTERM', async () => {
+  it.each(['SIGTERM', 'SIGHUP'] as const)('ends the nodes before their Redis on %s', async (signal) => {
     const cluster = await start();
-    expect(await cluster.stop('SIGTERM')).toBe(0);
+    expect(await cluster.stop(signal)).toBe(0);
     const output = cluster.output();
     for (const { serverId } of cluster.nodes) expect(output).toContain(`${serverId} | halley has stopped`);
     expect(output).toMatch(/halley cluster has stopped\n$/);

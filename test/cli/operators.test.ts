@@ -307,8 +307,9 @@ describe('every command', () => {
   it('tells the WebSocket port from the API', async () => {
     const url = `http://127.0.0.1:${halley.wsPort}`;
     const { code, stderr } = await runHalley(['online', '--url', url]);
-    expect(code).not.toBe(EXIT.OK);
-    expect(stderr).toContain(`url="${url}"`);
+    expect(code).toBe(EXIT.REFUSED);
+    expect(stderr).toContain("this is not an answer of Halley's API: another program listens here");
+    expect(stderr).toContain(`url="${url}" path="/halley/online/total" status=404`);
   });
 
   it.each(['push', 'online', 'nodes', 'sessions', 'kick', 'drain', 'cluster'])(
