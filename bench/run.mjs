@@ -1,8 +1,8 @@
 // npm run bench [-- --quick] [-- name ...]: bundle every bench/**/*.bench.ts, run them, print one table, write JSON.
 import { execFileSync } from 'node:child_process';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
@@ -35,6 +35,12 @@ await build({
   logLevel: 'warning',
   define: { HALLEY_ROOT: JSON.stringify(pathToFileURL(`${root}/`).href) },
 });
+
+// Adapters read their Lua beside themselves, which in a bundle is beside the bench.
+const luaFiles = (await readdir(join(root, 'src'), { recursive: true })).filter((entry) => entry.endsWith('.lua'));
+for (const directory of new Set(files.map((file) => join(outdir, dirname(relative('bench', file)))))) {
+  for (const lua of luaFiles) await cp(join(root, 'src', lua), join(directory, basename(lua)));
+}
 
 const results = [];
 for (const file of files) {

@@ -4,7 +4,8 @@
  *   JobQueue in a child process, all on one machine. 100 rooms in turn, or one key whose session is found in memory.
  *   Bodies of 64 bytes and 1 KiB. The clock stops when the child has counted the last one; it checks the order per room.
  *   CPU is each process's own (user and system). Needs 3 cores to be free of waiting; with fewer the three share them.
- *   Competitor: ioredis alone, the same bytes published one by one by `publish` with its automatic pipelining.
+ *   Competitors: `@socket.io/redis-adapter` between the same two processes (no sockets on either side), and ioredis alone, the same
+ *   bytes published one by one by `publish` with its automatic pipelining.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,6 +18,7 @@ import { RedisLink } from '../../src/store/redis/redis-link.js';
 import { memoryLog } from '../../src/telemetry/index.js';
 import { startRedis } from '../../test/kit/redis-server.js';
 import { assertResult, type BenchOptions, type BenchResult, type BenchRow } from '../bench.js';
+import { openSocketIo } from './socketio-adapter.peer.js';
 
 const RECEIVER_FLAG = '--halley-bus-receiver';
 const ROOMS = Array.from({ length: 100 }, (_, index) => `live://room-${index}`);
@@ -53,16 +55,19 @@ async function receive(url: string): Promise<void> {
   let outOfOrderCount = 0;
   let startedUs = 0;
   const lastByRoom = new Map<string, number>();
+  const tally = (name: string, body: Uint8Array): void => {
+    const serial = (body[0] ?? 0) * 2 ** 24 + (body[1] ?? 0) * 2 ** 16 + (body[2] ?? 0) * 256 + (body[3] ?? 0);
+    if (serial <= (lastByRoom.get(name) ?? -1)) outOfOrderCount += 1;
+    lastByRoom.set(name, serial);
+    count += 1;
+    if (count === expectedCount) {
+      process.send?.({ count, outOfOrderCount, cpuUs: cpuUs() - startedUs } satisfies RoundReport);
+    }
+  };
   const comet = {
     deliver: ({ target, body }: PushCommand) => {
       const name = target.kind === 'rooms' ? (target.rooms[0] ?? '') : target.kind;
-      const serial = (body[0] ?? 0) * 2 ** 24 + (body[1] ?? 0) * 2 ** 16 + (body[2] ?? 0) * 256 + (body[3] ?? 0);
-      if (serial <= (lastByRoom.get(name) ?? -1)) outOfOrderCount += 1;
-      lastByRoom.set(name, serial);
-      count += 1;
-      if (count === expectedCount) {
-        process.send?.({ count, outOfOrderCount, cpuUs: cpuUs() - startedUs } satisfies RoundReport);
-      }
+      tally(name, body);
       return 'ok' as const;
     },
     tellGap: () => 'ok' as const,
@@ -86,6 +91,7 @@ async function receive(url: string): Promise<void> {
   });
   await bus.start(dispatcher);
   await Promise.all(ROOMS.map((room) => bus.link(room)));
+  await openSocketIo(url, ROOMS, tally);
   process.on('message', (announced: number) => {
     expectedCount = announced;
     count = 0;
@@ -175,6 +181,18 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
     rows.push(await measure(`rooms, ${bodyBytes} B`, () => sendAll(toRoom, bodyBytes)));
   }
   rows.push(await measure('a key, 64 B', () => sendAll(() => ({ kind: 'keys', keys: [KEY] }), 64)));
+  const socketIo = await openSocketIo(server.url, ROOMS, undefined);
+  for (const bodyBytes of [64, 1_024]) {
+    rows.push(
+      await measure(`@socket.io/redis-adapter, rooms, ${bodyBytes} B`, async () => {
+        for (let serial = 0; serial < messageCount; serial++) {
+          socketIo.emit(ROOMS[serial % ROOMS.length] ?? '', bodyOf(serial, bodyBytes));
+          if (serial % 8_192 === 8_191) await socketIo.flushed();
+        }
+      }),
+    );
+  }
+  socketIo.close();
   const bare = Buffer.alloc(128);
   rows.push(
     await measure(

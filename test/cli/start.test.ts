@@ -119,7 +119,8 @@ describe('a data directory', () => {
   });
 
   it('is taken over after kill -9 by a start that waits for the ids, says so, and then is ready', async () => {
-    const first = await start({ dataDir: directory });
+    // Far enough ahead that it has not passed by itself when a busy machine takes seconds for the second start.
+    const first = await start({ dataDir: directory, env: { HALLEY_ID_MARK_AHEAD_MS: '6000' } });
     const before = await idOfPush(first);
     expect(await first.stop('SIGKILL')).toBe('SIGKILL');
     const second = await start({ dataDir: directory, args: ['--ws-port', String(first.wsPort)] });

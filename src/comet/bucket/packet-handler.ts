@@ -31,6 +31,7 @@ import type { MessageListener, PacketInfo } from '../../push/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { ChannelRooms } from './channel-rooms.js';
 import type { ChannelWriter } from './channel-writer.js';
+import { bodyBytesIn, checkedReply, isRoomList } from './packet-bodies.js';
 import type { Recoveries } from './recoveries.js';
 import type { RoomShards } from './room-shards.js';
 import { codecOf, type Subscriptions } from './subscriptions.js';
@@ -440,25 +441,4 @@ export class PacketHandler {
   #refuseRequest(channel: Channel, { seq, ver }: ReplyTo, error: ClientError): void {
     this.#writer.packet(channel, OP.IM_RESPONSE, seq, ver, encodeImResponse(codecOf(channel), { ok: false, error }));
   }
-}
-
-/** Body bytes that really are there: a length of 0 to 15 means an empty body. */
-function bodyBytesIn(bytes: Uint8Array, header: PacketHeader): number {
-  return Math.max(0, Math.min(header.bodyBytes, bytes.length - header.bodyOffset));
-}
-
-/** What a listener returned, as a body. An application written in JavaScript may return anything: wire bytes may not. */
-function checkedReply(reply: unknown): string | Uint8Array | undefined {
-  if (reply === undefined || reply === null) return undefined;
-  if (typeof reply === 'string' || reply instanceof Uint8Array) return reply;
-  throw new TypeError(`a listener answers with nothing, a string or a Uint8Array: type=${typeof reply}`);
-}
-
-function isRoomList(value: unknown, maxCount: number): value is string[] {
-  return (
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.length <= maxCount &&
-    value.every((room) => typeof room === 'string')
-  );
 }

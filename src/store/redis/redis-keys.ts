@@ -72,6 +72,16 @@ export class RedisKeys {
     return `${this.prefix}:on:${tag(serverId)}${part}`;
   }
 
+  /** Hash: a counter of ids or the claim on a machine id (SegmentStore). */
+  idSegment(counterTag: string): string {
+    return `${this.prefix}:id:${tag(counterTag)}`;
+  }
+
+  /** String: the counter of a tag's ids by INCR; any producer may count with it. */
+  idCounter(counterTag: string): string {
+    return `${this.prefix}:incr:${tag(counterTag)}`;
+  }
+
   /** What belongs to one room: `seq` (epoch and offset), `log` (history stream), `nodes` (server id -> members). */
   room(room: string, part: 'seq' | 'log' | 'nodes'): string {
     return `${this.prefix}:r:${tag(room)}:${part}`;
