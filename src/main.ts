@@ -5,13 +5,20 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { runBenchCommand } from './cli/bench-command.js';
+import { type ClusterIo, runClusterCommand } from './cli/cluster-command.js';
 import { runConfigCommand } from './cli/config-command.js';
+import { OPERATOR_COMMANDS, type OperatorCommand, runOperatorCommand } from './cli/operator-command.js';
 import { EXIT, runStartCommand } from './cli/start-command.js';
 import { packageVersion } from './cli/version.js';
 import { flagRows } from './config/index.js';
 
 const out = (line: string): void => void process.stdout.write(`${line}\n`);
 const err = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** What follows a sub-command, as it was written: the options of the program itself would take some of it away. */
+function wordsAfter(name: string): string[] {
+  return process.argv.slice(process.argv.indexOf(name, 2) + 1);
+}
 
 /** Ends the process: after the third signal at once, otherwise through the command's own end. */
 function onSignal(handler: (signal: string) => void): void {
@@ -24,6 +31,25 @@ function onSignal(handler: (signal: string) => void): void {
       handler(signal);
     });
   }
+}
+
+/** A cluster's processes outlive this one unless it ends them: so nothing ends it at once, a lost terminal included. */
+const onClusterSignal: ClusterIo['onSignal'] = (handler) => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => handler(signal));
+  for (const stream of [process.stdout, process.stderr]) {
+    let isBroken = false;
+    // Every further line fails likewise.
+    stream.on('error', () => {
+      if (!isBroken) handler('a closed pipe');
+      isBroken = true;
+    });
+  }
+};
+
+async function readStdin(): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 const program = new Command('halley')
@@ -53,8 +79,7 @@ program
   .allowUnknownOption()
   .helpOption(false)
   .action(() => {
-    const words = process.argv.slice(process.argv.indexOf('config') + 1);
-    process.exitCode = runConfigCommand(words, process.env, {
+    process.exitCode = runConfigCommand(wordsAfter('config'), process.env, {
       out: (text) => void process.stdout.write(text),
       err: (text) => void process.stderr.write(text),
       readFile: (path) => readFileSync(path, 'utf8'),
@@ -68,12 +93,49 @@ program
   .allowUnknownOption()
   .helpOption(false)
   .action(async () => {
-    process.exitCode = await runBenchCommand(process.argv.slice(process.argv.indexOf('bench') + 1), {
+    process.exitCode = await runBenchCommand(wordsAfter('bench'), {
       out: (text) => void process.stdout.write(text),
       err: (text) => void process.stderr.write(text),
       progressColumns: process.stderr.isTTY ? process.stderr.columns : 0,
       env: process.env,
     });
+  });
+
+function addOperatorCommand(command: OperatorCommand): void {
+  program
+    .command(command.name)
+    .description(command.summary)
+    .argument('[words...]', `halley ${command.name} --help lists its options`)
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async () => {
+      process.exitCode = await runOperatorCommand(command, wordsAfter(command.name), {
+        out: (text) => void process.stdout.write(text),
+        err: (text) => void process.stderr.write(text),
+        env: process.env,
+        readFile: (path) => readFileSync(path),
+        readStdin,
+      });
+    });
+}
+for (const command of OPERATOR_COMMANDS) addOperatorCommand(command);
+
+program
+  .command('cluster')
+  .description('run several nodes and their Redis on this machine')
+  .argument('[words...]', 'halley cluster --help lists its options')
+  .allowUnknownOption()
+  .helpOption(false)
+  .action(async () => {
+    process.exitCode = await runClusterCommand(wordsAfter('cluster'), {
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+      env: process.env,
+      readFile: (path) => readFileSync(path, 'utf8'),
+      onSignal: onClusterSignal,
+    });
+    // The pipes of the processes that have ended must not keep this one.
+    process.exit();
   });
 
 await program.parseAsync();

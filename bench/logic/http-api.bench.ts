@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { FakeComet, NODE } from '../../src/logic/http/fixtures/api-harness.js';
 import type { LoadOrder, LoadReport } from '../../src/logic/http/fixtures/http-load.child.js';
 import { HttpApi } from '../../src/logic/index.js';
+import { MemorySessions } from '../../src/store/index.js';
 import { assertResult, type BenchOptions, type BenchResult, type BenchRow } from '../bench.js';
 
 declare const HALLEY_ROOT: string;
@@ -49,6 +50,7 @@ async function halley(): Promise<Subject> {
       },
     },
     comet: new FakeComet(),
+    sessions: new MemorySessions(),
     node: NODE,
     probes: [],
     stats: () => ({}),

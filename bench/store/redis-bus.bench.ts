@@ -100,6 +100,7 @@ async function receive(url: string): Promise<void> {
     startedUs = cpuUs();
     process.send?.('announced');
   });
+  process.on('disconnect', () => process.exit());
   process.send?.('ready');
 }
 

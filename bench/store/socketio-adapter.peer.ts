@@ -44,7 +44,7 @@ export async function openSocketIo(
     emit: (room, body) => void server.to(room).emit('m', body),
     flushed: () => publisher.ping(),
     close: () => {
-      server.close();
+      // No port was opened, so there is no server to close.
       publisher.disconnect();
       subscriber.disconnect();
     },

@@ -370,6 +370,7 @@ export class HalleyNode implements ReadinessProbe {
       durable: serving?.queue,
       online: serving?.online,
       comet: serving === undefined ? comet : clusterComet(comet, serving.admin),
+      sessions: cluster?.sessions ?? sessions,
       node: nodeDescriptionOf(config, wsPort, version),
       probes: [this, cluster, machineIds, upstream?.events].filter((probe) => probe !== undefined),
       stats: () => ({

@@ -4,6 +4,12 @@
  */
 export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
 export { eventually } from './eventually.js';
+export {
+  type ClusterNode,
+  type HalleyCluster,
+  type HalleyClusterOptions,
+  startHalleyCluster,
+} from './halley-cluster.js';
 export { type HalleyOptions, type HalleyProcess, runHalley, startHalley } from './halley-process.js';
 export { type ApiAnswer, get, post, pushRoom } from './http.js';
 

@@ -3,8 +3,8 @@
  *
  * Threads: the thread of the server.
  * Guarantees: exactly one of sent and aborted happens; `onEnd` is called once then, and nothing touches the response again. No
- * exception leaves a callback: it becomes status 500 and goes to `onDefect`. A reply goes out in one write, or two where its
- * body is bytes.
+ * exception leaves a callback: it becomes status 500 and goes to `onDefect`, or status 503 where it says that Redis or
+ * another node is away. A reply goes out in one write, or two where its body is bytes.
  * Layout of a body: node's parser hands out copies, one per read, which are joined at the end where there are several. Nothing
  * is reserved from Content-Length, so a client that announces much and sends little costs what it has sent.
  * Bound: of a body that nobody reads (a refused request), 1 MiB is discarded for the connection's sake; beyond that the
@@ -12,7 +12,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Lane, Turn } from './lane.js';
-import { API_CODE, errorReply, headerLines, isBodiless, REASON_PHRASES, type Reply } from './reply.js';
+import { API_CODE, awayReply, errorReply, headerLines, isBodiless, REASON_PHRASES, type Reply } from './reply.js';
 
 /** One object for all exchanges of a server. */
 export interface ExchangeHooks {
@@ -95,8 +95,16 @@ export class Exchange implements Turn {
     else this.#response.once('finish', then);
   }
 
-  /** Report a defect and answer 500 if nothing was answered yet; where even that fails, end the connection. */
+  /**
+   * Answer what a handler threw or rejected with: 503 where Redis or another node is away; all else is a defect, which is reported
+   * and answered 500 if nothing was answered yet. Where even that fails, end the connection.
+   */
   fail(error: unknown): void {
+    const away = awayReply(error);
+    if (away !== undefined) {
+      this.answer(away);
+      return;
+    }
     const { method, url, socket } = this.request;
     const where = `${method} ${url?.split('?', 1)[0]}`;
     this.#hooks.onDefect(error, where);

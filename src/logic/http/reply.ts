@@ -5,6 +5,7 @@
  * HTTP status 200 to everything it handled, with the outcome in `code`; its parameter failures are status 400 with text/plain
  * around the same JSON (gin sets the type before goim writes). goim's clients look at `code`, so this is kept to the byte.
  */
+import { HalleyError } from '../../errors/index.js';
 import type { PushOutcome } from '../../push/index.js';
 
 export interface Reply {
@@ -125,6 +126,14 @@ export function pushResult(outcome: PushOutcome): { readonly code: ApiCode; read
 }
 
 const RETRY_SOON: Reply['headers'] = [['Retry-After', '1']];
+/** What a handler rejects with where somebody else does not answer for now, which is no defect of ours. */
+const AWAY_CODES: ReadonlySet<string> = new Set(['REDIS_AWAY', 'NODE_NO_ANSWER']);
+
+/** 503 for an error that says that Redis or another node is away; undefined for every other. */
+export function awayReply(error: unknown): Reply | undefined {
+  if (!(error instanceof HalleyError) || !AWAY_CODES.has(error.code)) return undefined;
+  return errorReply(503, API_CODE.UNAVAILABLE, `${error.message} [${error.code}]`, RETRY_SOON);
+}
 
 export function pushReply(outcome: PushOutcome): Reply {
   if (outcome === 'ok') return OK_REPLY;

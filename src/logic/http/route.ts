@@ -8,6 +8,7 @@ import type {
   OnlineCounts,
   PushDoor,
   ReadinessProbe,
+  SessionStore,
 } from '../../push/index.js';
 import type { RequestPeer } from '../client-address.js';
 import type { NodeLookup } from '../node-lookup.js';
@@ -22,6 +23,8 @@ export interface ApiServices {
   /** The queue of the cluster; absent where the node is alone. */
   readonly durable?: DurableQueue | undefined;
   readonly comet: CometPort;
+  /** Who is connected where, in the whole cluster. What cannot be answered rejects. */
+  readonly sessions: Pick<SessionStore, 'byKeys' | 'byMids'>;
   /** Who is online, in the whole cluster. */
   readonly online: OnlineCounts;
   readonly node: NodeDescription;

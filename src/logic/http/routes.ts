@@ -10,6 +10,7 @@ import { clusterRooms, clusterTop, clusterTotal, onlineRoom, onlineTop, onlineTo
 import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
 import { drainNode, halleyNodes, health, httpdns, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
 import { type Method, type Route, renderRoutes } from './route.js';
+import { findSessions } from './session-routes.js';
 
 function route(
   method: Method,
@@ -129,6 +130,13 @@ export const ROUTES: readonly Route[] = [
     '',
     'totals, and each node: `{conn_count, ip_count, nodes: [{server_id, local, conn_count, ip_count, room_count}]}`',
     clusterTotal,
+  ),
+  route(
+    'GET',
+    '/halley/sessions',
+    'query `mids` repeated, `keys` repeated; at least one',
+    'who is connected where: `[{key, mid, server_id, node_epoch, bucket, conn_id, platform, remote_ip, since}]`',
+    findSessions,
   ),
   route('GET', '/halley/stats', '', 'counters, totals and per thread', stats),
   route('GET', '/health', '', '200 as long as the event loop turns', health, 'open'),
