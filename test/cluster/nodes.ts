@@ -1,5 +1,5 @@
 /** Nodes of one cluster, as processes: server ids `<prefix>-0` and on, keys of their own in the Redis they share. */
-import { type HalleyOptions, type HalleyProcess, startHalley } from '../kit/index.js';
+import { type HalleyOptions, type HalleyProcess, startHalley, startRedis, startRedisCluster } from '../kit/index.js';
 
 export interface ClusterOptions extends HalleyOptions {
   /** First part of every key and channel, unique per test; also of the server ids. */
@@ -34,4 +34,23 @@ export function startNodes(redisUrl: string, count: number, options: ClusterOpti
 /** End them all; resolves with their exit codes. */
 export function stopNodes(nodes: readonly HalleyProcess[]): Promise<(number | string)[]> {
   return Promise.all(nodes.map((node) => node.stop()));
+}
+
+/** What nodes meet in, of one server or of three masters. */
+export interface ClusterRedis {
+  readonly url: string;
+  /** Of one server: any of them takes a PUBLISH. */
+  readonly port: number;
+  readonly isCluster: boolean;
+  remove(): Promise<void>;
+}
+
+export async function oneRedis(): Promise<ClusterRedis> {
+  const { url, port, remove } = await startRedis();
+  return { url, port, remove, isCluster: false };
+}
+
+export async function redisCluster(): Promise<ClusterRedis> {
+  const { url, servers, remove } = await startRedisCluster();
+  return { url, port: servers[0]?.port ?? 0, remove, isCluster: true };
 }
