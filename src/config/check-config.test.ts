@@ -44,6 +44,16 @@ describe('rules between options', () => {
     expect(problemsOf({ HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) })).toEqual([]);
   });
 
+  it('refuse a role of its own without Redis, where nobody else would be', () => {
+    for (const role of ['comet', 'logic', 'job']) {
+      expect(problemsOf({ HALLEY_ROLE: role })).toEqual([
+        `role must be all where redis is empty (from env HALLEY_ROLE): role="${role}"`,
+      ]);
+      expect(problemsOf({ HALLEY_ROLE: role, HALLEY_REDIS: 'redis://127.0.0.1' })).toEqual([]);
+    }
+    expect(problemsOf({ HALLEY_ROLE: 'all' })).toEqual([]);
+  });
+
   it('refuse an upstream that could send nothing: no Redis, no URL, a short secret, an event nobody knows', () => {
     const webhook = { HALLEY_UPSTREAM_SINK: 'webhook', HALLEY_UPSTREAM_SECRET: 's'.repeat(32) };
     expect(problemsOf({ HALLEY_UPSTREAM_SINK: 'stream' })[0]).toContain('must be webhook or none where redis is empty');

@@ -61,6 +61,12 @@ const RULES: readonly Rule[] = [
     sentence: (config) => `http_port must differ from ws_port (ws_port=${config.ws_port})`,
   },
   {
+    // A node of one role meets the others in Redis only.
+    paths: ['role', 'redis'],
+    isBroken: ({ role, redis }) => role !== 'all' && redis === '',
+    sentence: () => 'role must be all where redis is empty',
+  },
+  {
     paths: ['fanout.duty_target', 'fanout.duty_threshold'],
     isBroken: (config) => config.fanout.duty_target > config.fanout.duty_threshold,
     sentence: (config) => `fanout.duty_target must be at most fanout.duty_threshold, ${config.fanout.duty_threshold}`,

@@ -4,7 +4,8 @@
  *
  * Threads: control thread only.
  * Guarantees: order of arrival. At most once: pub/sub repeats nothing, and a node that is just reconnecting misses it (its
- *   channels are told a Gap). A bad command is delivered nowhere and reported.
+ *   channels are told a Gap). A bad command is delivered nowhere and reported. To a room with history it is delivered outside of
+ *   the room's sequence: with offset 0, kept nowhere, not recovered. Who wants a place pushes by HTTP.
  */
 import { PUSH_LIMITS, type PushLimits, parsePushCommand } from '../protocol/index.js';
 import type { PushErrorReporter, PushTarget } from '../push/index.js';

@@ -94,7 +94,7 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
   };
 }
 
-/** Run the program to its end, for commands and failing starts. */
+/** Run the program to its end, for commands and failing starts. One that does not end is killed: code `SIGKILL`. */
 export async function runHalley(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
@@ -111,9 +111,11 @@ export async function runHalley(
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();
   });
+  const deadline = setTimeout(() => child.kill('SIGKILL'), START_DEADLINE_MS);
   const code = await new Promise<number | string>((resolve) => {
     child.once('close', (exitCode, signal) => resolve(exitCode ?? signal ?? 'unknown'));
   });
+  clearTimeout(deadline);
   return { code, stdout, stderr };
 }
 

@@ -89,6 +89,26 @@ describe.each([
     expect([await map.byKeys(['device-1']), await map.byMids([7])]).toEqual([[fresh], [fresh]]);
   });
 
+  // A node whose idea of Redis' clock was behind refused who had just come over from another node: the client was told that it
+  // was taken over by the connection it had left, and to stop.
+  it('are taken over by who comes later within the error of the clocks, and stay his when both are written again', async () => {
+    const map = await mapOn(linkOf());
+    const ahead = sessionOf({ serverId: 'a', connId: 1, sinceMs: 1400 });
+    const behind = sessionOf({ serverId: 'b', connId: 9, sinceMs: 1000 });
+    const stored = { ...behind, sinceMs: 1401 };
+    await map.put(ahead, 500);
+    expect(await map.put(behind, 500)).toEqual({ status: 'stored', previous: ahead });
+    expect([await map.byKeys(['device-1']), await map.byMids([7])]).toEqual([[stored], [stored]]);
+    expect(await map.put(behind)).toEqual({ status: 'stored', previous: undefined });
+    expect(await map.put(ahead)).toEqual({ status: 'superseded', by: stored });
+    expect([await map.byKeys(['device-1']), await map.byMids([7])]).toEqual([[stored], [stored]]);
+    expect(await map.remove(behind)).toEqual(stored);
+    expect(await map.byMids([7])).toEqual([]);
+    // Beyond it the time decides, also for a connect.
+    await map.put(ahead, 300);
+    expect(await map.put(behind, 300)).toEqual({ status: 'superseded', by: ahead });
+  });
+
   it('do not count once their node is gone: not as owner, not as foreign, not as younger', async () => {
     const fates = new Fates();
     const map = await mapOn(linkOf(), fates);

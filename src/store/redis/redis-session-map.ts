@@ -5,7 +5,7 @@
  * Threads: control thread only.
  * Guarantees: a key is given away only to the same user; a removal needs the owner that is stored; an entry of an incarnation
  *   that is gone owns nothing. Of two connections of one key the one that began later (`sinceMs`, by Redis' clock) stays,
- *   in whatever order their writes arrive.
+ *   in whatever order their writes arrive; where they began within `clockErrorMs` of one another, the one whose write came later.
  * Cost: put 1 round trip, 2 where a dead owner is in the way; on Cluster one more for the user. remove 1, on Cluster 2.
  */
 import type { PutSession, Session, SessionOwner, SessionStore } from '../../push/index.js';
@@ -55,6 +55,12 @@ function sessionOf(key: string, fields: readonly (string | null)[]): Session | u
   return mid === null || mid === undefined ? undefined : unpacked(key, Number(mid), rest as string[]);
 }
 
+/** The session as the script has stored it: behind the one it replaced, whatever the clocks say. */
+function behind(session: Session, held: Session): Session {
+  if (held.sinceMs <= session.sinceMs) return session;
+  return { ...session, sinceMs: ownerText(held) === ownerText(session) ? held.sinceMs : held.sinceMs + 1 };
+}
+
 export class RedisSessionMap implements SessionStore {
   readonly #link: RedisLink;
   readonly #fates: NodeFates;
@@ -74,13 +80,29 @@ export class RedisSessionMap implements SessionStore {
     this.#removeUser = script('remove-user', 1);
   }
 
-  async put(session: Session): Promise<PutSession> {
+  /**
+   * @param clockErrorMs by how much the clocks of two nodes may differ: a connect that is written at once says it, so that who
+   *   really came later is not refused by a clock that is behind. 0 for a write that comes late: its place is that of its time.
+   */
+  async put(session: Session, clockErrorMs = 0): Promise<PutSession> {
     const { key, mid, serverId, nodeEpoch, bucket, connId, platform, remoteIp, sinceMs } = session;
     const { keys, isCluster } = this.#link;
     const sessionKey = keys.session(key);
     const userKey = mid > 0 && !isCluster ? keys.user(mid) : sessionKey;
     const owner = ownerText(session);
-    const rest = [mid, serverId, nodeEpoch, bucket, connId, platform, remoteIp, sinceMs, key, packed(session)];
+    const rest = [
+      mid,
+      serverId,
+      nodeEpoch,
+      bucket,
+      connId,
+      platform,
+      remoteIp,
+      sinceMs,
+      key,
+      packed(session),
+      clockErrorMs,
+    ];
     let overridden = '';
     for (let attempt = 0; ; attempt++) {
       const [status, ...fields] = (await this.#put([sessionKey, userKey], [overridden, ...rest])) as [
@@ -88,14 +110,15 @@ export class RedisSessionMap implements SessionStore {
         ...string[],
       ];
       const held = sessionOf(key, fields);
+      const stored = held === undefined || ownerText(held) === overridden ? session : behind(session, held);
       if (held === undefined || ownerText(held) === owner || ownerText(held) === overridden) {
         if (status === STATUS.FOREIGN && held !== undefined) return { status: 'foreign', ownerMid: held.mid };
-        await this.#noteUser(session, overridden);
+        await this.#noteUser(stored, overridden);
         return { status: 'stored', previous: undefined };
       }
       const isLive = await this.#isLive(held);
       if (status === STATUS.STORED) {
-        await this.#noteUser(session, isLive ? '' : ownerText(held));
+        await this.#noteUser(stored, isLive ? '' : ownerText(held));
         return { status: 'stored', previous: isLive ? held : undefined };
       }
       if (isLive || attempt >= MAX_OVERRIDES) {

@@ -34,6 +34,11 @@ type Nodes = Pick<RedisNodes, 'serverId' | 'nodeEpoch' | 'isLapsed'>;
 const TICK_MS = 50;
 const TICKS_PER_S = 1000 / TICK_MS;
 const RETRY_MS = 1_000;
+/**
+ * What a node takes for Redis' clock is wrong by up to half a round trip, and a loaded host makes that long. Below the time after
+ * which any client gives a connect up, so that one that hangs does not displace its successor.
+ */
+const CLOCK_ERROR_MS = 500;
 const ALONE: PutSession = { status: 'stored', previous: undefined };
 
 export class RedisSessions implements ClusterSessions {
@@ -81,7 +86,7 @@ export class RedisSessions implements ClusterSessions {
   put(session: Session): Promise<PutSession> {
     // No waiting per connect while Redis is known to be away: its return writes everything.
     if (!this.#link.isUp) return Promise.resolve(ALONE);
-    const written = this.#inTurn(session.key, () => this.#write(session));
+    const written = this.#inTurn(session.key, () => this.#write(session, CLOCK_ERROR_MS));
     return new Promise((resolve) => {
       let isLate = false;
       const timer = setTimeout(() => {
@@ -153,9 +158,9 @@ export class RedisSessions implements ClusterSessions {
   }
 
   /** undefined: Redis could not be told, and will be. */
-  async #write(session: Session): Promise<PutSession | undefined> {
+  async #write(session: Session, clockErrorMs = 0): Promise<PutSession | undefined> {
     try {
-      const result = await this.#map.put(this.#present(session));
+      const result = await this.#map.put(this.#present(session), clockErrorMs);
       this.#unwritten.delete(session.key);
       return result;
     } catch (error) {

@@ -1,0 +1,134 @@
+/** One device key is one session in the whole cluster: of the newest connection, wherever it is. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { CLOSE } from '../../src/errors/index.js';
+import { adviceOf } from '../extensions/replies.js';
+import { eventually, type HalleyProcess, WireClient } from '../kit/index.js';
+import { type ClusterRedis, oneRedis, redisCluster, startNodes, stopNodes } from './nodes.js';
+import { batchRoute, goimRoutes, type Producer, PUSH_OP, redisCli } from './producers.js';
+
+const ROUNDS = 50;
+let mid = 0;
+let nodes: HalleyProcess[] = [];
+let doors: Producer[] = [];
+
+/** A device of the present user. */
+function connect(node: HalleyProcess, key: string, extended = true): Promise<WireClient> {
+  return WireClient.connect(node.wsUrl, { key, mid, extended, accepts: [PUSH_OP] });
+}
+
+/** Pushes by every door, to the key and to its user: `survivor` gets each once, the others none. */
+async function reachesOnly(survivor: WireClient, others: readonly WireClient[], key: string): Promise<void> {
+  const before = survivor.messages.length;
+  const countsBefore = others.map(({ messages }) => messages.length);
+  for (const door of doors) {
+    await door.send({ keys: [key] }, `to ${key} by ${door.name}`);
+    await door.send({ mids: [mid] }, `to ${mid} by ${door.name}`);
+  }
+  const expected = doors.flatMap(({ name }) => [`to ${key} by ${name}`, `to ${mid} by ${name}`]);
+  await survivor.messageCount(before + expected.length);
+  expect(
+    survivor.messages
+      .slice(before)
+      .map(({ text }) => text)
+      .sort(),
+  ).toEqual(expected.sort());
+  expect(others.map(({ messages }) => messages.length)).toEqual(countsBefore);
+}
+
+describe.each([
+  ['one Redis', oneRedis],
+  ['a Redis Cluster', redisCluster],
+] as const)('on %s', (_, start) => {
+  let redis: ClusterRedis;
+  beforeAll(async () => {
+    redis = await start();
+    nodes = await startNodes(redis.url, 3, { prefix: 'take' });
+    doors = [
+      redisCli(redis.port, 'take', redis.isCluster),
+      goimRoutes(nodes[2]!, 'goim'),
+      batchRoute(nodes[2]!, 'batch'),
+    ];
+  });
+  afterAll(async () => {
+    await Promise.all(doors.map((door) => door.close()));
+    const codes = await stopNodes(nodes);
+    await redis.remove();
+    expect(codes).toEqual([0, 0, 0]);
+  });
+  beforeEach(() => {
+    mid += 1;
+  });
+
+  it('closes the channel on node A when its key connects on node B, and pushes go to B', async () => {
+    const [a, b] = nodes;
+    for (const extended of [true, false]) {
+      const key = `moved-${extended}`;
+      const first = await connect(a!, key, extended);
+      await reachesOnly(first, [], key);
+      const second = await connect(b!, key, extended);
+      const closed = await first.closing();
+      expect(closed.code).toBe(CLOSE.TAKEN_OVER.code);
+      if (extended) expect(adviceOf(first)).toMatchObject({ code: CLOSE.TAKEN_OVER.code, reconnect: false });
+      await reachesOnly(second, [first], key);
+      await second.close();
+    }
+  });
+
+  it('refuses a key to another user on another node', async () => {
+    const [a, b] = nodes;
+    const owner = await connect(a!, 'owned');
+    const thief = await WireClient.open(b!.wsUrl);
+    thief.send(7, JSON.stringify({ key: 'owned', mid: mid + 1_000_000, accepts: [PUSH_OP] }));
+    expect((await thief.closing()).code).toBe(CLOSE.FORBIDDEN.code);
+    await reachesOnly(owner, [], 'owned');
+    await owner.close();
+  });
+
+  it(`leaves one session in ${ROUNDS} random interleavings of connects, cuts and reconnects on two nodes`, async () => {
+    const [a, b] = nodes;
+    const between = (low: number, high: number) => low + Math.floor(Math.random() * (high - low + 1));
+    for (let round = 0; round < ROUNDS; round++) {
+      mid += 1;
+      const key = `race-${round}`;
+      const story: string[] = [];
+      const clients: WireClient[] = [];
+      const racers = Array.from({ length: between(2, 5) }, async (_, index) => {
+        await new Promise((resolve) => setTimeout(resolve, between(0, 8)));
+        const node = Math.random() < 0.5 ? 0 : 1;
+        story.push(`${index} on ${node}`);
+        // One that was taken over before its answer is closed instead.
+        const client = await connect(node === 0 ? a! : b!, key).catch(() => undefined);
+        if (client === undefined) return;
+        clients.push(client);
+        if (Math.random() < 0.3) {
+          story.push(`${index} cut`);
+          client.terminate();
+        }
+      });
+      await Promise.all(racers);
+      const isLastLater = Math.random() < 0.5;
+      if (isLastLater || clients.every(({ socket }) => socket.readyState !== socket.OPEN)) {
+        const last = await connect(Math.random() < 0.5 ? a! : b!, key);
+        story.push('last one');
+        clients.push(last);
+      }
+      const open = () => clients.filter(({ closed }) => closed === undefined);
+      const told = `round ${round}: ${story.join(', ')}`;
+      await eventually(
+        () => open().length <= 1,
+        5_000,
+        `${told}: one left of ${clients.map(({ closed }) => closed?.code ?? 'open')}`,
+      );
+      // A racer that lost may have been told to go by one that was cut: then nobody is left, and the key is free.
+      const survivor = open()[0] ?? (await connect(a!, key));
+      if (isLastLater) expect(survivor, told).toBe(clients.at(-1));
+      for (const { closed } of clients) expect([undefined, CLOSE.TAKEN_OVER.code, 1006], told).toContain(closed?.code);
+      await reachesOnly(
+        survivor,
+        clients.filter((client) => client !== survivor),
+        key,
+      );
+      survivor.terminate();
+    }
+  }, 60_000);
+});
