@@ -222,6 +222,6 @@ function otherValue(path: string): [written: string, value: unknown] {
 /** Env that the rules between options want beside the other value of `path`. */
 function companions(path: string): Record<string, string> {
   if (path === 'auth.mode') return { HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) };
-  if (path === 'upstream.sink') return { HALLEY_REDIS: 'redis://127.0.0.1' };
+  if (path === 'upstream.sink' || path === 'role') return { HALLEY_REDIS: 'redis://127.0.0.1' };
   return path === 'ring.max_record_bytes' ? { HALLEY_RING_BUCKET_BYTES: '16777216' } : {};
 }
