@@ -19,6 +19,7 @@ const CALL_DEADLINE_MS = 15_000;
 const KEYS_PER_CALL = 100;
 const CONNECTS_AT_A_TIME = 50;
 const OP = 1000;
+const FULL_CODE = -503;
 
 export interface ClusterNode extends HalleyProcess {
   readonly serverId: string;
@@ -201,8 +202,10 @@ export async function call(url: string, body: string, headers: Record<string, st
       headers,
       signal: AbortSignal.timeout(CALL_DEADLINE_MS),
     });
-    const { code = Number.NaN } = (await response.json()) as { code?: number };
-    return { status: response.status, code, tookMs: performance.now() - startedMs };
+    const answer = (await response.json()) as { code?: number; data?: readonly { code: number }[] };
+    // A batch answers for each of its commands; ours has one.
+    const code = answer.data?.[0]?.code ?? answer.code ?? Number.NaN;
+    return { status: code === FULL_CODE ? 503 : response.status, code, tookMs: performance.now() - startedMs };
   } catch {
     return { status: 0, code: Number.NaN, tookMs: performance.now() - startedMs };
   }
