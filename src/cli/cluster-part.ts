@@ -51,6 +51,7 @@ import {
 import { type Logger, stormGuard } from '../telemetry/index.js';
 import { rolesOf } from './node-options.js';
 import { RoomRegistration } from './room-registration.js';
+import { within } from './within.js';
 
 /** How much of a room's messages may wait for one that is missing, and how much is asked for at a time. */
 const HELD_MAX_MESSAGES = 4_096;
@@ -353,42 +354,39 @@ export class ClusterPart implements ReadinessProbe {
    */
   async onNewEpoch(): Promise<void> {
     await this.rewrite();
-    this.#tellMissed();
-    const { reader } = this.#serving ?? {};
+    const { reader, inlet } = this.#serving ?? {};
+    const rooms = [...(this.#comet?.rooms() ?? [])];
+    inlet?.missed({ kind: 'direct' });
+    inlet?.missed({ kind: 'all' });
+    for (const room of rooms) if (!this.history.hasHistory(room)) inlet?.missed({ kind: 'room', room });
+    void this.#sequence?.repair(rooms);
     while (reader?.isCurrent === false && this.link.isUp) await sleep(INBOX_POLL_MS);
   }
 
-  #tellMissed(): void {
-    const inlet = this.#serving?.inlet;
-    if (inlet === undefined) return;
-    const rooms = [...(this.#comet?.rooms() ?? [])];
-    inlet.missed({ kind: 'direct' });
-    inlet.missed({ kind: 'all' });
-    for (const room of rooms) if (!this.history.hasHistory(room)) inlet.missed({ kind: 'room', room });
-    void this.#sequence?.repair(rooms);
-  }
-
-  /** Accepted pushes leave; nothing new is taken. False: some were cut off. */
+  /** Accepted pushes leave; nothing new is taken. False: some were cut off. Ends within `timeoutMs`, whatever Redis does. */
   async quiet(timeoutMs: number): Promise<boolean> {
+    if (this.#serving === undefined) return true;
     const serving = this.#serving;
-    if (serving === undefined) return true;
-    await this.nodes.drain(true).catch((error: unknown) => this.#log.debug({ err: error }, 'the drain was not told'));
-    await serving.runner?.stop();
+    const endMs = performance.now() + timeoutMs;
+    const leftMs = () => Math.max(0, endMs - performance.now());
+    const handedOn = Promise.allSettled([this.nodes.drain(true), serving.runner?.stop()]);
     const isDrained = await serving.pusher.drain(timeoutMs);
     serving.pusher.close();
-    await serving.reader?.stop();
-    await this.bus.close();
+    // Redis has taken them; this node's own share of them is on its way back.
+    if (isDrained && this.bus.isSubscribed) await this.bus.echo(leftMs());
+    // What this cuts off ends by itself: leases, and pushes that nobody has acknowledged.
+    await within(handedOn, leftMs());
+    await within(Promise.resolve(serving.reader?.stop()), leftMs());
+    this.bus.close();
     serving.inlet.close();
     return isDrained;
   }
 
   /** The channels are gone: take what is left of this node out of Redis. */
-  async leave(): Promise<void> {
-    const comet = this.#comet?.comet;
-    if (this.link.isUp) {
-      await comet?.leaveCluster();
-      await this.nodes.leave();
-    }
+  async leave(timeoutMs: number): Promise<void> {
+    if (!this.link.isUp) return;
+    const left = Promise.resolve(this.#comet?.comet.leaveCluster()).then(() => this.nodes.leave());
+    await within(left, timeoutMs);
   }
 
   async close(): Promise<void> {

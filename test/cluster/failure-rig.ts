@@ -334,7 +334,7 @@ export function disorder(seats: readonly Seat[], kinds: readonly Kind[] = [KIND.
 /** Accepted pushes from `since` on that a seat has not received: `key: first of them, how many`. */
 export function missing(
   seats: readonly Seat[],
-  load: Load,
+  load: Pick<Load, 'of'>,
   kind: Kind,
   since: number | ((room: number) => number) = 0,
 ) {
@@ -355,7 +355,7 @@ export function missing(
 /** Wait until nothing is missing; fails with what is. */
 export async function nothingMissing(
   seats: readonly Seat[],
-  load: Load,
+  load: Pick<Load, 'of'>,
   kind: Kind,
   since: number | ((room: number) => number) = 0,
   deadlineMs = 8_000,
