@@ -248,8 +248,10 @@ export class JobRunner {
       const last = entries.at(-1);
       if (last === undefined) break;
       afterId = last.entryId;
-      const held = entries.flatMap(({ command }) =>
-        command === undefined ? [] : [{ node, delivery: { command, target: command.target, isRerouted: true } }],
+      const held = entries.flatMap(({ command, partHash }) =>
+        command === undefined
+          ? []
+          : [{ node, delivery: { command, target: command.target, isRerouted: partHash !== 0 } }],
       );
       const parts = (await this.#router.reroute(held)).flat();
       if (parts.length > 0) await shards.forward(parcelsOf(parts));

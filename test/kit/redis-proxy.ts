@@ -1,5 +1,5 @@
 /**
- * A TCP proxy in front of a Redis: counts the bursts a client sends, and can hold back what clients send, as a slow network
+ * A TCP proxy in front of a Redis: counts the bursts a client sends, and can hold back what clients send or swallow what the server sends, as a slow network
  * or a stuck server would.
  */
 import { once } from 'node:events';
