@@ -6,6 +6,7 @@
  * Life: `open` (link and lease, before anything of the comet), `attach` (the comet is there), `serve` (its ports are open),
  *   `quiet` (no new work), `leave` (its channels are gone).
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../clock/index.js';
 import { type CometClusterParts, type CometControl, type CometOnlineSource, RoomSequence } from '../comet/index.js';
 import type { Config, HistoryRules } from '../config/index.js';
@@ -49,6 +50,8 @@ import {
 } from '../store/index.js';
 import { type Logger, stormGuard } from '../telemetry/index.js';
 import { rolesOf } from './node-options.js';
+import { RoomRegistration } from './room-registration.js';
+import { within } from './within.js';
 
 /** How much of a room's messages may wait for one that is missing, and how much is asked for at a time. */
 const HELD_MAX_MESSAGES = 4_096;
@@ -58,8 +61,7 @@ const RANGE_MAX_BYTES = 1_048_576;
 const HISTORY_RETRY_MS = 200;
 /** How long `/ready` tells of data that Redis has lost. */
 const LOSS_SHOWN_MS = 60_000;
-/** Rooms registered again in one go, after Redis lost them. */
-const ROOMS_PER_SLICE = 1_000;
+const INBOX_POLL_MS = 20;
 const MAX_SOURCE_ATTEMPTS = 3;
 
 export interface ClusterNode {
@@ -105,6 +107,8 @@ export class ClusterPart implements ReadinessProbe {
   readonly #log: Logger;
   readonly #sweeper: RedisSessionSweeper;
   readonly #roomNodes: RedisRoomNodes;
+  readonly #stopListening: () => void;
+  readonly #registration: RoomRegistration;
   #sequence: RoomSequence | undefined;
   #comet: ClusterComet | undefined;
   #serving: Serving | undefined;
@@ -137,10 +141,10 @@ export class ClusterPart implements ReadinessProbe {
           clock: systemClock,
           report: node.report,
           onSuperseded: node.onSuperseded,
-          onNewEpoch: async () => part?.rewrite(),
+          onNewEpoch: async () => part?.onNewEpoch(),
           onDataLost: () => {
             part?.noteLoss('sessions, rooms and queued pushes');
-            void part?.rewrite();
+            return part?.rewrite();
           },
         },
         node.log,
@@ -164,6 +168,12 @@ export class ClusterPart implements ReadinessProbe {
     this.#sweeper = new RedisSessionSweeper(link, map, nodes, { ...SWEEP_PACE, onRemoved: node.onSwept }, node.log);
     this.history = new RedisHistory(link, rules);
     this.#roomNodes = new RedisRoomNodes(link, nodes);
+    this.#registration = new RoomRegistration(link, this.#roomNodes, () => this.#comet?.rooms() ?? [], node.log);
+    this.#stopListening = link.onUp(() => {
+      // Behind a lease that ended a new incarnation does it.
+      if (!nodes.isLapsed)
+        void nodes.settle(() => Promise.all([this.sessions.rewritten(), this.#registration.addAll()]));
+    });
     const ignored = (error: unknown) => this.#log.debug({ err: error }, 'a room was not registered; it is again later');
     this.bus = new RedisBus(
       link,
@@ -175,7 +185,7 @@ export class ClusterPart implements ReadinessProbe {
         messageMaxBytes: limits.push_body_bytes,
         hasHistory: (room) => this.history.hasHistory(room),
         registry: {
-          add: (room) => this.#roomNodes.add(room),
+          add: (room) => this.#registration.add(room),
           remove: (room) => void this.#roomNodes.remove(room).catch(ignored),
         },
       },
@@ -335,39 +345,53 @@ export class ClusterPart implements ReadinessProbe {
 
   /** Redis knows nothing of this node any more, or counts it under another incarnation: tell it everything again. */
   async rewrite(): Promise<void> {
-    const sessions = this.sessions.rewrite();
-    const rooms = [...(this.#comet?.rooms() ?? [])];
-    for (let start = 0; start < rooms.length; start += ROOMS_PER_SLICE) {
-      const slice = rooms.slice(start, start + ROOMS_PER_SLICE);
-      await this.#registered(slice);
-    }
-    await sessions;
+    await Promise.all([this.sessions.rewrite(), this.#registration.addAll()]);
   }
 
-  /** Accepted pushes leave; nothing new is taken. False: some were cut off. */
+  /**
+   * This node was out of the cluster for a while: what jobs had for its rooms then went past it. Resolves when everything of it
+   * stands in Redis again, and its earlier inbox is empty.
+   */
+  async onNewEpoch(): Promise<void> {
+    await this.rewrite();
+    const { reader, inlet } = this.#serving ?? {};
+    const rooms = [...(this.#comet?.rooms() ?? [])];
+    inlet?.missed({ kind: 'direct' });
+    inlet?.missed({ kind: 'all' });
+    for (const room of rooms) if (!this.history.hasHistory(room)) inlet?.missed({ kind: 'room', room });
+    void this.#sequence?.repair(rooms);
+    while (reader?.isCurrent === false && this.link.isUp) await sleep(INBOX_POLL_MS);
+  }
+
+  /** Accepted pushes leave; nothing new is taken. False: some were cut off. Ends within `timeoutMs`, whatever Redis does. */
   async quiet(timeoutMs: number): Promise<boolean> {
+    if (this.#serving === undefined) return true;
     const serving = this.#serving;
-    if (serving === undefined) return true;
-    await this.nodes.drain(true).catch((error: unknown) => this.#log.debug({ err: error }, 'the drain was not told'));
-    await serving.runner?.stop();
+    const endMs = performance.now() + timeoutMs;
+    const leftMs = () => Math.max(0, endMs - performance.now());
+    const handedOn = Promise.allSettled([this.nodes.drain(true), serving.runner?.stop()]);
     const isDrained = await serving.pusher.drain(timeoutMs);
     serving.pusher.close();
-    await serving.reader?.stop();
-    await this.bus.close();
+    // Redis has taken them; this node's own share of them is on its way back.
+    if (isDrained && this.bus.isSubscribed) await this.bus.echo(leftMs());
+    // What this cuts off ends by itself: leases, and pushes that nobody has acknowledged.
+    await within(handedOn, leftMs());
+    await within(Promise.resolve(serving.reader?.stop()), leftMs());
+    this.bus.close();
     serving.inlet.close();
     return isDrained;
   }
 
   /** The channels are gone: take what is left of this node out of Redis. */
-  async leave(): Promise<void> {
-    const comet = this.#comet?.comet;
-    if (this.link.isUp) {
-      await comet?.leaveCluster();
-      await this.nodes.leave();
-    }
+  async leave(timeoutMs: number): Promise<void> {
+    if (!this.link.isUp) return;
+    const left = Promise.resolve(this.#comet?.comet.leaveCluster()).then(() => this.nodes.leave());
+    await within(left, timeoutMs);
   }
 
   async close(): Promise<void> {
+    this.#registration.close();
+    this.#stopListening();
     await this.#serving?.online.close();
     await this.#serving?.queue.close();
     this.#sequence?.close();
@@ -400,6 +424,7 @@ export class ClusterPart implements ReadinessProbe {
             return PUSH_OUTCOME.OK;
           },
         },
+        isSettled: () => nodes.isSettled,
         log: this.#log,
         onQueueLost: (shard) => this.noteLoss(`durable pushes of shard ${shard}`),
       },
@@ -418,11 +443,5 @@ export class ClusterPart implements ReadinessProbe {
     if (message === undefined) return;
     const { epoch, offset, op, messageId, body } = message;
     this.#sequence?.receive(room, { place: { epoch, offset }, op, messageId, body });
-  }
-
-  async #registered(rooms: readonly string[]): Promise<void> {
-    const results = await Promise.allSettled(rooms.map((room) => this.#roomNodes.add(room)));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) this.#log.warn({ err: failed.reason }, 'rooms of this node were not registered again');
   }
 }

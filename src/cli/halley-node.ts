@@ -54,6 +54,7 @@ import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
 import { type WiredUpstream, wireUpstream } from './upstream-wiring.js';
 import { packageVersion } from './version.js';
+import { within } from './within.js';
 
 /** A target mask has 32 bits, one of them the control thread's. */
 const MAX_BUCKETS = 31;
@@ -65,6 +66,7 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const QUEUE_DRAIN_RATIO = 0.3;
 const RING_DRAIN_RATIO = 0.1;
 const RING_POLL_MS = 2;
+const RELEASE_MS = 500;
 /** Share of it that is left for what upstream still has to send, where there is an upstream. */
 const UPSTREAM_DRAIN_RATIO = 0.2;
 
@@ -437,7 +439,7 @@ export class HalleyNode implements ReadinessProbe {
     // Behind the buckets: the disconnects of a shutdown are events too.
     const told = (await this.#upstream?.events.close(Math.max(0, endMs - performance.now()))) ?? true;
     this.#upstream = undefined;
-    await this.#cluster?.leave();
+    await this.#cluster?.leave(Math.max(0, endMs - performance.now()));
     await this.#closeAll();
     return drained && stopped && told;
   }
@@ -501,7 +503,8 @@ export class HalleyNode implements ReadinessProbe {
       onWaiting: (waitMs, why) => this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s: ${why}`),
     });
     ids.keepRenewing();
-    this.#closers.push(() => ids.release());
+    // Cut off, the lease ends by itself: no id is drawn any more.
+    this.#closers.push(() => within(ids.release(), RELEASE_MS));
     return ids;
   }
 

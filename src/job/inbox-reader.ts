@@ -24,7 +24,10 @@ import { RecentIds } from './recent-ids.js';
 
 export interface InboxReaderDeps {
   readonly inbox: NodeInbox;
-  readonly directory: Pick<NodeDirectory, 'nodeEpoch'>;
+  readonly directory: Pick<NodeDirectory, 'nodeEpoch'> & {
+    /** The lease has ended: the others may have cleared the inbox, and given what was in it to whom it concerns. */
+    readonly isLapsed?: boolean;
+  };
   readonly pusher: Pusher;
   readonly log: Logger;
   readonly clock?: Clock;
@@ -115,6 +118,11 @@ export class InboxReader implements ReadinessProbe {
     return [{ reason: 'queue_lost', detail: 'Redis came back without durable pushes for this node' }];
   }
 
+  /** False: a new incarnation of the node has not taken over its inbox yet, the one before may hold pushes. */
+  get isCurrent(): boolean {
+    return this.#isStopping || this.#nodeEpoch === this.#deps.directory.nodeEpoch;
+  }
+
   async #run(): Promise<void> {
     let backoffMs = 0;
     let mustOpen = !this.#hasOpened;
@@ -164,11 +172,13 @@ export class InboxReader implements ReadinessProbe {
 
   async #open(): Promise<void> {
     const { isNew, lastEntryId } = await this.#deps.inbox.open(this.#nodeEpoch);
-    const isLost = this.#hasOpened && (isNew || isBefore(lastEntryId, this.#lastId));
+    const isAnother = this.#hasOpened && (isNew || isBefore(lastEntryId, this.#lastId));
     this.#hasOpened = true;
-    if (!isLost) return;
+    if (!isAnother) return;
     // New data counts its ids from its own clock.
     this.#lastId = START_ID;
+    const { nodeEpoch, isLapsed } = this.#deps.directory;
+    if (isLapsed === true || nodeEpoch !== this.#nodeEpoch) return;
     this.#queueLostCount++;
     this.#lostAtMs = this.#clock.monotonicMs();
     this.#deps.log.error({}, 'Redis came back without the inbox of this node: durable pushes are lost');

@@ -24,6 +24,11 @@ interface HeldDelivery {
   readonly delivery: InboxDelivery;
 }
 
+/** Taken out of the lane of a node that is gone. */
+export interface DeadDelivery extends HeldDelivery {
+  readonly node: NodeRef;
+}
+
 interface Lane {
   readonly node: NodeRef;
   waiting: HeldDelivery[];
@@ -109,11 +114,11 @@ export class InboxLanes {
   }
 
   /** Take out what waits for nodes that are gone. `settle` each entry when its part is placed elsewhere. */
-  takeDead(isDead: (node: NodeRef) => boolean): readonly HeldDelivery[] {
-    const taken: HeldDelivery[] = [];
+  takeDead(isDead: (node: NodeRef) => boolean): readonly DeadDelivery[] {
+    const taken: DeadDelivery[] = [];
     for (const [name, lane] of this.#lanes) {
       if (!isDead(lane.node)) continue;
-      taken.push(...lane.waiting);
+      for (const held of lane.waiting) taken.push({ ...held, node: lane.node });
       this.#lanes.delete(name);
     }
     return taken;

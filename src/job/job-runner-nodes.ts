@@ -46,6 +46,12 @@ export class JobNodes {
     return false;
   }
 
+  /** The incarnation that lives now of a node that is dead: the same process with a new lease, or one that was started anew. */
+  successorOf({ serverId, nodeEpoch }: NodeRef): NodeRef | undefined {
+    const live = this.#directory.live().find((one) => one.serverId === serverId && one.nodeEpoch > nodeEpoch);
+    return live === undefined ? undefined : { serverId, nodeEpoch: live.nodeEpoch };
+  }
+
   /** Living nodes with this role, one row per server, in the order of their ids. */
   withRole(role: string): readonly NodeRef[] {
     const nodes = this.#directory.live().filter((node) => node.roles.includes(role));

@@ -88,6 +88,30 @@ export class PushRouter {
     });
   }
 
+  /**
+   * Parts of pushes for a node that is gone. Keys and users are looked up again; its rooms and its share of a push to all go to
+   * its successor, whose members may be the same. What goes to the same server again is the same part and not another one: the
+   * former incarnation may have had it already, and the process drops the repeat.
+   */
+  async reroute(parts: readonly RoutedPart[]): Promise<readonly (readonly RoutedPart[])[]> {
+    const routed = await this.route(
+      parts.map(({ delivery: { command, target } }) => ({ ...command, target })),
+      true,
+    );
+    return parts.map(({ node, delivery }, index) => {
+      const { kind } = delivery.target;
+      if (kind === 'keys' || kind === 'mids') {
+        return (routed[index]?.parts ?? []).map((part) =>
+          part.node.serverId === node.serverId
+            ? { ...part, delivery: { ...part.delivery, isRerouted: delivery.isRerouted } }
+            : part,
+        );
+      }
+      const successor = this.#deps.nodes.successorOf(node);
+      return successor === undefined ? [] : [{ node: successor, delivery }];
+    });
+  }
+
   #keepsHistory(room: string): boolean {
     return this.#deps.appender?.keepsHistory(room) ?? false;
   }

@@ -5,6 +5,8 @@
  * Guarantees: what an earlier owner left comes first, then what is new, in the order of the shard per receiving node and per
  *   room with history. While Redis does not answer, everything stays as it is and is tried again. An entry that cannot be
  *   read, is older than `maxAgeMs`, or fails `maxAttemptsCount` times goes to the dead letters; nothing waits behind it.
+ *   While nodes write their sessions and rooms again (after Redis was away or lost its data) nothing is routed, at most
+ *   `SETTLE_MAX_MS`: a key or room that is not found then is no key or room that nobody has.
  * Bound: `WINDOW_COUNT` entries or `WINDOW_BYTES` read and not finished: with a node that does not take, the others go on
  *   until then, and the shard stands until it does. That is the peak shaving.
  */
@@ -20,7 +22,7 @@ import {
   type ShardLease,
 } from '../push/index.js';
 import type { Logger } from '../telemetry/index.js';
-import { InboxLanes, type LaneCall, type OpenEntry } from './job-runner-lanes.js';
+import { type DeadDelivery, InboxLanes, type LaneCall, type OpenEntry } from './job-runner-lanes.js';
 import type { JobNodes } from './job-runner-nodes.js';
 import type { PushRouter } from './job-runner-router.js';
 
@@ -37,6 +39,8 @@ export interface ShardDeps {
   readonly router: PushRouter;
   readonly nodes: JobNodes;
   readonly appender: DurableRoomAppender | undefined;
+  /** False: who is not found now may be there all the same, so nothing is routed. */
+  readonly isSettled: () => boolean;
   readonly clock: Clock;
   readonly log: Logger;
   readonly discarded: DiscardCounter;
@@ -65,6 +69,8 @@ const FIRST_READ_COUNT = 64;
 const CALL_MAX_BYTES = 8 * 1024 * 1024;
 const PROBE_MS = 10;
 const WAIT_MS = 1000;
+const SETTLE_POLL_MS = 20;
+const SETTLE_MAX_MS = 30_000;
 const FIRST_BACKOFF_MS = 20;
 const MAX_BACKOFF_MS = 500;
 /** After a refused call so many go out with a single delivery, to find the one at fault. */
@@ -85,7 +91,7 @@ export class ShardDrain {
   readonly #historyByRoom = new Map<string, HistoryWork[]>();
   #batch: readonly QueueEntry[] = [];
   /** Taken out of lanes of dead nodes and not looked up again yet. */
-  #dead: ReturnType<InboxLanes['takeDead']> = [];
+  #dead: readonly DeadDelivery[] = [];
   /** After which entry the claim of what was read and never finished goes on ('' from the start); undefined: done with. */
   #claimAfterId: string | undefined = '';
   #lastReadId = '0-0';
@@ -93,6 +99,7 @@ export class ShardDrain {
   #unansweredCount = 0;
   #meanEntryBytes = READ_TARGET_BYTES / FIRST_READ_COUNT;
   #carefulCallCount = 0;
+  #settledAtMs: number;
   #isStopping = false;
   #isFenced = false;
   #backoffMs = 0;
@@ -103,6 +110,7 @@ export class ShardDrain {
     this.#deps = deps;
     this.#options = options;
     this.#counts = counts;
+    this.#settledAtMs = deps.clock.monotonicMs();
     this.#lanes = new InboxLanes({
       inboxMaxCount: options.inboxMaxCount,
       callMaxCount: 4 * options.batchCount,
@@ -115,12 +123,18 @@ export class ShardDrain {
   async run(): Promise<void> {
     while (!this.#isStopping && !this.#isFenced) {
       try {
+        if (this.#mustWait()) {
+          await this.#sleep(SETTLE_POLL_MS);
+          continue;
+        }
         const hasProgressed = await this.#step();
         this.#backoffMs = 0;
         if (!hasProgressed) await this.#idle();
       } catch (error) {
         this.#counts.retried++;
-        this.#deps.log.warn({ err: error, shard: this.lease.shard }, 'a shard of the durable queue has to wait');
+        // One line per outage, not one per attempt.
+        const level = this.#backoffMs === 0 ? 'warn' : 'debug';
+        this.#deps.log[level]({ err: error, shard: this.lease.shard }, 'a shard of the durable queue has to wait');
         this.#backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(FIRST_BACKOFF_MS, 2 * this.#backoffMs));
         await this.#sleep(this.#backoffMs);
       }
@@ -146,6 +160,14 @@ export class ShardDrain {
 
   gauges(): { readonly openCount: number; readonly slowNodeCount: number } {
     return { openCount: this.#lanes.openCount, slowNodeCount: this.#lanes.slowCount };
+  }
+
+  /** Nodes are writing their sessions and rooms again. Not for ever: one that never ends must not hold up the others. */
+  #mustWait(): boolean {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const isSettled = this.#deps.isSettled();
+    if (isSettled) this.#settledAtMs = nowMs;
+    return !isSettled && nowMs - this.#settledAtMs < SETTLE_MAX_MS;
   }
 
   /** One round. False: there is nothing to do until something comes or a full inbox has room. */
@@ -317,11 +339,10 @@ export class ShardDrain {
     const dead = this.#dead.length > 0 ? this.#dead : this.#lanes.takeDead((node) => this.#deps.nodes.isDead(node));
     if (dead.length === 0) return;
     this.#dead = dead;
-    const commands = dead.map(({ delivery: { command, target } }) => ({ ...command, target }));
-    const routed = await this.#deps.router.route(commands, true);
+    const routed = await this.#deps.router.reroute(dead);
     this.#dead = [];
     for (const [index, { entry }] of dead.entries()) {
-      const parts = routed[index]?.parts ?? [];
+      const parts = routed[index] ?? [];
       this.#counts.rerouted += parts.length;
       this.#lanes.extend(entry, parts);
       this.#lanes.settle(entry);

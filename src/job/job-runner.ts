@@ -32,6 +32,8 @@ export interface JobRunnerDeps {
   readonly roomNodes: Pick<RoomNodes, 'nodesOf' | 'sweep'>;
   /** Absent: no room keeps a history. */
   readonly appender?: DurableRoomAppender;
+  /** False: sessions and rooms in Redis are not complete at the moment. Default: they always are. */
+  readonly isSettled?: () => boolean;
   readonly log: Logger;
   readonly clock?: Clock;
   /** Redis came back without a shard that this job had: how many pushes went with it nobody knows. */
@@ -76,6 +78,7 @@ export class JobRunner {
   readonly #clock: Clock;
   readonly #nodes: JobNodes;
   readonly #router: PushRouter;
+  readonly #isSettled: () => boolean;
   readonly #owned = new Map<number, Owned>();
   /** Shards whose group this job has seen: where it is missing later, the data is gone. */
   readonly #knownShards = new Set<number>();
@@ -92,6 +95,7 @@ export class JobRunner {
     this.#deps = deps;
     this.#options = options;
     this.#clock = deps.clock ?? systemClock;
+    this.#isSettled = deps.isSettled ?? (() => true);
     this.#nodes = new JobNodes(deps.directory, this.#clock, options.unknownNodeGraceMs ?? UNKNOWN_NODE_GRACE_MS);
     this.#router = new PushRouter({
       sessions: deps.sessions,
@@ -177,6 +181,7 @@ export class JobRunner {
       {
         ...this.#deps,
         appender: this.#deps.appender,
+        isSettled: this.#isSettled,
         router: this.#router,
         nodes: this.#nodes,
         clock: this.#clock,
@@ -224,6 +229,8 @@ export class JobRunner {
   async #salvage(node: NodeRef): Promise<void> {
     for (let attempt = 0; attempt < SALVAGE_ATTEMPTS && !this.#isStopping; attempt++) {
       try {
+        // Where the same process has a new lease, it empties the inbox itself and is settled when it has.
+        if (this.#nodes.successorOf(node) !== undefined && !this.#isSettled()) throw new Error('nodes are settling');
         await this.#salvageOnce(node);
         return;
       } catch (error) {
@@ -241,8 +248,12 @@ export class JobRunner {
       const last = entries.at(-1);
       if (last === undefined) break;
       afterId = last.entryId;
-      const commands = entries.flatMap(({ command }) => (command === undefined ? [] : [command]));
-      const parts = (await this.#router.route(commands, true)).flatMap((routed) => routed.parts);
+      const held = entries.flatMap(({ command, partHash }) =>
+        command === undefined
+          ? []
+          : [{ node, delivery: { command, target: command.target, isRerouted: partHash !== 0 } }],
+      );
+      const parts = (await this.#router.reroute(held)).flat();
       if (parts.length > 0) await shards.forward(parcelsOf(parts));
       this.#counts.rerouted += parts.length;
     }

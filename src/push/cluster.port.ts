@@ -31,6 +31,8 @@ export interface NodeRecord {
   readonly ipCount: number;
   /** True: takes no new clients (drained, not ready). */
   readonly isDraining: boolean;
+  /** True: what Redis holds of its sessions and rooms is not complete, they are being written again. Absent: false. */
+  readonly isSettling?: boolean;
   /** `comet`, `logic`, `job` as far as it runs them. */
   readonly roles: readonly string[];
   /** Wall clock of its last renewal, in ms. */

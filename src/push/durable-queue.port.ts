@@ -121,7 +121,7 @@ export interface QueueShards {
   /** Move an entry to the dead letters of its shard. */
   bury(lease: ShardLease, entryId: string, reason: string): Promise<undefined | Fenced>;
   /** What a node that is gone did not take, after `afterId` ('' from the start). */
-  readInbox(node: NodeRef, afterId: string, maxCount: number): Promise<readonly QueueEntry[]>;
+  readInbox(node: NodeRef, afterId: string, maxCount: number): Promise<readonly InboxEntry[]>;
   /** Put deliveries into inboxes without an entry behind them. */
   forward(parcels: readonly InboxParcel[]): Promise<void>;
   deleteInbox(node: NodeRef): Promise<void>;

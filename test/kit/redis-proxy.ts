@@ -1,5 +1,5 @@
 /**
- * A TCP proxy in front of a Redis: counts the bursts a client sends, and can hold back what clients send, as a slow network
+ * A TCP proxy in front of a Redis: counts the bursts a client sends, and can hold back what clients send or swallow what the server sends, as a slow network
  * or a stuck server would.
  */
 import { once } from 'node:events';
@@ -14,6 +14,11 @@ export interface RedisProxy {
   hold(): void;
   /** What was held goes on, in order. */
   release(): void;
+  /**
+   * Of the connections that are open now those on which the server sends a chunk that `isOfThem`: from then on nothing of what it
+   * sends reaches the client. Later connections are whole.
+   */
+  deafen(isOfThem: (chunk: Buffer) => boolean): void;
   /** Cut all connections; later ones are served again. */
   cut(): void;
   close(): Promise<void>;
@@ -22,6 +27,9 @@ export interface RedisProxy {
 export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
   let burstCount = 0;
   let isHeld = false;
+  let connectionCount = 0;
+  let deafenedUntil = 0;
+  let deafTo = (_chunk: Buffer): boolean => false;
   const held: (() => void)[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -42,7 +50,12 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
       if (isHeld) held.push(() => target.write(chunk));
       else target.write(chunk);
     });
-    target.on('data', (chunk: Buffer) => client.write(chunk));
+    let isDeaf = false;
+    const madeAt = ++connectionCount;
+    target.on('data', (chunk: Buffer) => {
+      if (madeAt <= deafenedUntil && deafTo(chunk)) isDeaf = true;
+      if (!isDeaf) client.write(chunk);
+    });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -62,6 +75,10 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
     release: () => {
       isHeld = false;
       for (const send of held.splice(0)) send();
+    },
+    deafen: (isOfThem) => {
+      deafTo = isOfThem;
+      deafenedUntil = connectionCount;
     },
     cut,
     close: async () => {

@@ -41,6 +41,7 @@ export class BusProbe {
   readonly #links: BusProbeLinks;
   readonly #clock: Clock;
   readonly #underWay = new Map<ProbeTarget, Probe>();
+  readonly #echoes = new Map<number, () => void>();
   readonly #missCount = new Map<ProbeTarget, number>();
   #serial = 0;
   #missedCount = 0;
@@ -67,8 +68,26 @@ export class BusProbe {
     this.#timer = undefined;
   }
 
+  /** Send one over the node's channel and wait for it, at most `timeoutMs`. Never rejects. */
+  echo(timeoutMs: number): Promise<void> {
+    this.#serial += 1;
+    const serial = this.#serial;
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#echoes.delete(serial);
+        resolve();
+      };
+      const timer = setTimeout(end, timeoutMs);
+      this.#echoes.set(serial, end);
+      // Not published: nothing comes back.
+      this.#links.publish('node', '', serial).catch(end);
+    });
+  }
+
   /** One of the own probes came back. */
   returned(serial: number): void {
+    this.#echoes.get(serial)?.();
     for (const probe of this.#underWay.values()) if (probe.serial === serial) probe.hasReturned = true;
   }
 

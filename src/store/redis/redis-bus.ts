@@ -183,6 +183,14 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     };
   }
 
+  /**
+   * Resolves when everything that Redis took before this call has come back to this node, as far as it is subscribed to it, or
+   * after `timeoutMs`. On Cluster that is so for the server of the node's channel only.
+   */
+  echo(timeoutMs: number): Promise<void> {
+    return this.#probe.echo(timeoutMs);
+  }
+
   // RoomLinks.
 
   link(room: string): Promise<void> | undefined {

@@ -81,6 +81,8 @@ export class LeasedMachineIds implements ReadinessProbe {
   /** End of the lease on Redis's clock, as far as this node knows. */
   #endMs = 0;
   #problem = 'no block is held';
+  /** The log knows that renewals fail. */
+  #isToldAway = false;
   #timer: NodeJS.Timeout | undefined;
   #stopUpListener: (() => void) | undefined;
   #underWay: Promise<void> | undefined;
@@ -214,7 +216,10 @@ export class LeasedMachineIds implements ReadinessProbe {
         this.#lose('superseded', this.#options.serverId);
       else if (this.#state === 'held') this.#state = 'away';
       this.#problem = error instanceof Error ? error.message : String(error);
-      this.#options.log.warn({ err: error, limitMs: this.#limitMs() }, 'the lease of machine ids was not renewed');
+      // One line per outage, not one per attempt.
+      const level = this.#isToldAway ? 'debug' : 'warn';
+      this.#isToldAway = true;
+      this.#options.log[level]({ err: error, limitMs: this.#limitMs() }, 'the lease of machine ids was not renewed');
     }
   }
 
@@ -239,6 +244,7 @@ export class LeasedMachineIds implements ReadinessProbe {
 
   #hold(endMs: number): void {
     this.#state = 'held';
+    this.#isToldAway = false;
     this.#endMs = endMs;
     this.#problem = 'the lease of the machine ids has ended and was not renewed';
     this.#options.setLimitMs(this.#limitMs());

@@ -4,7 +4,8 @@
  *
  * Threads: control thread only. Answers at once.
  * Guarantees: an incarnation that was seen and is not live now is `gone`; each is told to onLost once. After Redis lost its
- *   data, those who were alive have one lease to come back before they count as lost.
+ *   data, those who were alive have one lease to come back before they count as lost; after it was away, `keepMs`: nobody
+ *   could renew meanwhile, so a lease that ended says nothing of its node.
  */
 import type { Clock } from '../../clock/index.js';
 import type { NodeRecord } from '../../push/index.js';
@@ -19,6 +20,8 @@ export class RedisNodesTable {
   readonly #seenEpochs = new Map<string, number>();
   readonly #listeners = new Set<LostListener>();
   #graceEndMs = Number.NEGATIVE_INFINITY;
+  #keepEndMs = Number.NEGATIVE_INFINITY;
+  #keptCount = 0;
   #records: readonly NodeRecord[] = [];
 
   constructor(clock: Clock, graceMs: number) {
@@ -51,6 +54,16 @@ export class RedisNodesTable {
     for (const { serverId, nodeEpoch } of this.#live.values()) this.#seenEpochs.set(serverId, nodeEpoch);
   }
 
+  /** Redis answers again: who does not renew at once may still be on its way back. */
+  startKeeping(keepMs: number): void {
+    this.#keepEndMs = this.#clock.monotonicMs() + keepMs;
+  }
+
+  /** True: some count as live only because they have not had their time to come back. */
+  get isKeeping(): boolean {
+    return this.#keptCount > 0;
+  }
+
   isInGrace(): boolean {
     return this.#clock.monotonicMs() < this.#graceEndMs;
   }
@@ -59,10 +72,14 @@ export class RedisNodesTable {
   replace(records: readonly NodeRecord[]): void {
     const lost: NodeRecord[] = [];
     const found = new Map(records.map((record) => [record.serverId, record]));
+    const mayReturn = this.isInGrace() || this.#clock.monotonicMs() < this.#keepEndMs;
+    this.#keptCount = 0;
     for (const before of this.#live.values()) {
       const now = found.get(before.serverId);
-      if (now === undefined && this.isInGrace()) found.set(before.serverId, before);
-      else if (now?.nodeEpoch !== before.nodeEpoch) lost.push(before);
+      if (now === undefined && mayReturn) {
+        found.set(before.serverId, before);
+        this.#keptCount += 1;
+      } else if (now?.nodeEpoch !== before.nodeEpoch) lost.push(before);
     }
     this.#live.clear();
     for (const [serverId, record] of found) {

@@ -10,14 +10,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../clock/index.js';
-import type { NodeDirectory, NodeRecord, NotReadyReason } from '../../push/index.js';
+import type { MaybePromise, NodeDirectory, NodeRecord, NotReadyReason } from '../../push/index.js';
 import type { Logger } from '../../telemetry/index.js';
 import { luaSource } from './lua-source.js';
 import type { RedisLink, RedisScript } from './redis-link.js';
 import { RedisNodesTable } from './redis-nodes-table.js';
 
 /** What a node says of itself with each renewal. */
-export type NodeReport = Omit<NodeRecord, 'serverId' | 'nodeEpoch' | 'updatedMs' | 'isDraining'>;
+export type NodeReport = Omit<NodeRecord, 'serverId' | 'nodeEpoch' | 'updatedMs' | 'isDraining' | 'isSettling'>;
 
 export interface RedisNodesOptions {
   readonly serverId: string;
@@ -31,11 +31,13 @@ export interface RedisNodesOptions {
   readonly onSuperseded: (byEpoch: number) => void;
   /** The lease had ended and a new one is taken: rewrite all sessions. The node is ready again when this resolves. */
   readonly onNewEpoch: (nodeEpoch: number) => Promise<void>;
-  /** Redis has lost its data, for the `lossCount`th time that this node saw: rewrite all sessions. */
-  readonly onDataLost: (lossCount: number) => void;
+  /** Redis has lost its data, for the `lossCount`th time that this node saw: rewrite all sessions. A promise: until then. */
+  readonly onDataLost: (lossCount: number) => MaybePromise<unknown>;
 }
 
 const MAX_BEAT_MS = 1_000;
+/** After Redis was away, the others need so long at most to find it again and to renew: a retry, and a beat. */
+const MAX_KEEP_MS = 3_000;
 /** A server id that nobody used for so long may start again at its floor: no session of it is left by then. */
 const KEEP_HASH_MS = 7 * 86_400_000;
 /** On Cluster the data is spread over masters, and each may lose its own: so many keys tell, wherever they fall. */
@@ -55,7 +57,10 @@ export class RedisNodes implements NodeDirectory {
   #nodeEpoch = 0;
   #isDraining = false;
   #isSuperseded = false;
-  #isRewriting = false;
+  /** Rewrites under way. */
+  #settlingCount = 0;
+  /** What is known of the others is from before Redis went away. */
+  #isStale = false;
   #isClosed = false;
   /** When the renewal was sent that the present lease counts from. */
   #leasedAtMs = Number.NEGATIVE_INFINITY;
@@ -69,7 +74,7 @@ export class RedisNodes implements NodeDirectory {
   /** Redis' clock less the monotonic one. */
   #offsetMs = 0;
   #lastNowMs = 0;
-  readonly #stopListening: () => void;
+  readonly #stopListening: readonly (() => void)[];
 
   private constructor(link: RedisLink, options: RedisNodesOptions, log: Logger) {
     this.serverId = options.serverId;
@@ -90,7 +95,15 @@ export class RedisNodes implements NodeDirectory {
     this.#generationKeys = link.isCluster
       ? Array.from({ length: GENERATION_KEY_COUNT }, (_, index) => keys.single(`gen:${index}`))
       : [keys.single('gen')];
-    this.#stopListening = link.onUp(() => this.#beatSoon(0));
+    this.#stopListening = [
+      link.onDown(() => {
+        this.#isStale = true;
+      }),
+      link.onUp(() => {
+        this.#table.startKeeping(Math.min(MAX_KEEP_MS, options.leaseMs));
+        this.#beatSoon(0);
+      }),
+    ];
   }
 
   /** Resolves when this node holds its lease and knows the others. Rejects where Redis does not answer. */
@@ -192,7 +205,29 @@ export class RedisNodes implements NodeDirectory {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.#stopListening();
+    for (const stop of this.#stopListening) stop();
+  }
+
+  /**
+   * True: every node that should be there is, and Redis holds all of their sessions and rooms, as far as this node can know. While
+   * false, who is not found in Redis may be there all the same.
+   */
+  get isSettled(): boolean {
+    if (this.#isStale || this.#settlingCount > 0 || this.#table.isKeeping) return false;
+    return !this.live().some(({ isSettling }) => isSettling === true);
+  }
+
+  /** Sessions and rooms are being written again; the others are told so, and told when it is done. */
+  async settle(rewrite: () => MaybePromise<unknown>): Promise<void> {
+    this.#settlingCount += 1;
+    try {
+      await rewrite();
+    } catch (error) {
+      this.#log.error({ err: error }, 'sessions could not be written again');
+    } finally {
+      this.#settlingCount -= 1;
+      if (this.#settlingCount === 0 && !this.#isClosed) void this.#beatNow(true);
+    }
   }
 
   /** ReadinessProbe. */
@@ -201,7 +236,7 @@ export class RedisNodes implements NodeDirectory {
       return [{ reason: 'superseded', detail: `another process took the server id ${this.serverId}` }];
     }
     if (this.isLapsed) return [{ reason: 'lease_ended', detail: 'the lease of this node in Redis has ended' }];
-    if (this.#isRewriting) return [{ reason: 'rewriting', detail: 'sessions are being written under a new lease' }];
+    if (this.#settlingCount > 0) return [{ reason: 'rewriting', detail: 'sessions are being written again' }];
     return [];
   }
 
@@ -265,6 +300,7 @@ export class RedisNodes implements NodeDirectory {
       await this.#takeNewEpoch();
     } else {
       this.#leasedAtMs = startedMs;
+      if (status === RENEW_STATUS.RESTORED) this.#mustRenew = true;
       // Soon after a loss it is the same loss: the generation showed it first.
       if (status === RENEW_STATUS.RESTORED && !this.#table.isInGrace())
         this.#noteLoss('the record of this node is gone');
@@ -281,16 +317,15 @@ export class RedisNodes implements NodeDirectory {
       this.#options.onSuperseded(Number(held[0]));
       return;
     }
-    await this.#acquire();
-    this.#log.warn({ lostEpoch, nodeEpoch: this.#nodeEpoch }, 'the lease had ended; all sessions are written again');
-    this.#isRewriting = true;
-    const epoch = this.#nodeEpoch;
-    void this.#options
-      .onNewEpoch(epoch)
-      .catch((error: unknown) => this.#log.error({ err: error }, 'sessions could not be written under a new lease'))
-      .finally(() => {
-        if (this.#nodeEpoch === epoch) this.#isRewriting = false;
-      });
+    // From the first record of the new incarnation on: nobody is to find it without its sessions and rely on that.
+    this.#settlingCount += 1;
+    try {
+      await this.#acquire();
+      this.#log.warn({ lostEpoch, nodeEpoch: this.#nodeEpoch }, 'the lease had ended; all sessions are written again');
+      void this.settle(() => this.#options.onNewEpoch(this.#nodeEpoch));
+    } finally {
+      this.#settlingCount -= 1;
+    }
   }
 
   async #acquire(): Promise<void> {
@@ -305,7 +340,11 @@ export class RedisNodes implements NodeDirectory {
   }
 
   #recordText(): string {
-    return JSON.stringify({ ...this.#options.report(), isDraining: this.#isDraining, updatedMs: this.clock.nowMs() });
+    return JSON.stringify({ ...this.#options.report(), ...this.#state(), updatedMs: this.clock.nowMs() });
+  }
+
+  #state(): Pick<NodeRecord, 'isDraining' | 'isSettling'> {
+    return { isDraining: this.#isDraining, isSettling: this.#settlingCount > 0 };
   }
 
   async #readAll(): Promise<void> {
@@ -335,6 +374,7 @@ export class RedisNodes implements NodeDirectory {
       ];
     });
     this.#table.replace(records);
+    if (this.#link.isUp) this.#isStale = false;
   }
 
   /** A generation that is missing or another one than before: what Redis held is gone. */
@@ -359,6 +399,6 @@ export class RedisNodes implements NodeDirectory {
     this.#lossCount += 1;
     this.#log.error({ sign, lossCount: this.#lossCount }, 'Redis has lost its data; sessions are written again');
     this.#table.startGrace();
-    this.#options.onDataLost(this.#lossCount);
+    void this.settle(() => this.#options.onDataLost(this.#lossCount));
   }
 }

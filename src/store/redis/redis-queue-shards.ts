@@ -13,6 +13,7 @@ import {
   type ClaimedEntries,
   FENCED,
   type Fenced,
+  type InboxEntry,
   type InboxParcel,
   type NodeRef,
   type PushCommand,
@@ -157,11 +158,11 @@ export class RedisQueueShards implements QueueShards {
     return (await this.#buryScript.run(this.#link.commands, names, args)) === 0 ? FENCED : undefined;
   }
 
-  async readInbox({ serverId, nodeEpoch }: NodeRef, afterId: string, maxCount: number): Promise<readonly QueueEntry[]> {
+  async readInbox({ serverId, nodeEpoch }: NodeRef, afterId: string, maxCount: number): Promise<readonly InboxEntry[]> {
     const key = this.#link.keys.inbox(serverId, nodeEpoch);
     const from = afterId === '' ? '-' : `(${afterId}`;
     const reply = await this.#link.commands.xrangeBuffer(key, from, '+', 'COUNT', maxCount);
-    return (reply as readonly RawEntry[]).map((raw) => entryOf(raw, 1));
+    return (reply as readonly RawEntry[]).map(decodeEntry);
   }
 
   async forward(parcels: readonly InboxParcel[]): Promise<void> {

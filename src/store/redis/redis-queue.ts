@@ -238,7 +238,10 @@ export class RedisQueue implements DurableQueue {
       args.push(onceIndex, messageId, to, push.op, speed, this.#producer, bufferOf(push.body));
     }
     const client = this.#waitingClient;
-    if (client === undefined) return (await this.#script.run(this.#link.commands, names, args)) as number[];
+    if (client === undefined) {
+      // Bounded: behind a pipeline without an answer it would wait twice as long, and the pushes behind it with it.
+      return await this.#link.bounded(() => this.#script.run(this.#link.commands, names, args) as Promise<number[]>);
+    }
     return await this.#withReplicas(client, names, args);
   }
 

@@ -136,6 +136,11 @@ export class RedisSessions implements ClusterSessions {
     return this.#nextRewrite;
   }
 
+  /** Resolves when no rewrite is under way. */
+  async rewritten(): Promise<void> {
+    while (this.#rewriting !== undefined) await this.#rewriting;
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#stopListening();
