@@ -11,8 +11,8 @@ import type { AddressInfo } from 'node:net';
 import { systemClock } from '../../src/clock/index.js';
 import { EventLanes, signature, UpstreamEvents, WebhookSink } from '../../src/logic/index.js';
 import type { ClientMessage, EncodedEvent, EventBatch, EventSink } from '../../src/push/index.js';
-import type * as Store from '../../src/store/index.js';
 import { MemorySessions } from '../../src/store/index.js';
+import type * as Store from '../../src/store/redis/index.js';
 import { memoryLog } from '../../src/telemetry/index.js';
 import { startRedis } from '../../test/kit/redis-server.js';
 import { assertResult, type BenchOptions, type BenchResult, type BenchRow, measureRounds } from '../bench.js';
@@ -83,7 +83,7 @@ async function encoding(rounds: number, count: number): Promise<BenchRow> {
 
 async function streams(rounds: number, batches: number): Promise<BenchRow[]> {
   // From dist/, where the scripts stand beside the adapter; a bundle has no files beside it.
-  const { RedisEventStream, RedisLink } = (await import(`${HALLEY_ROOT}dist/store/index.js`)) as typeof Store;
+  const { RedisEventStream, RedisLink } = (await import(`${HALLEY_ROOT}dist/store/redis/index.js`)) as typeof Store;
   const server = await startRedis();
   const times = { connectTimeoutMs: 2_000, commandTimeoutMs: 5_000 };
   const link = await RedisLink.open(

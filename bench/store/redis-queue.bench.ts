@@ -13,7 +13,7 @@ import { assertResult, type BenchOptions, type BenchResult, type BenchRow } from
 declare const HALLEY_ROOT: string;
 
 type QueueCluster = typeof import('../../src/job/fixtures/queue-cluster.js');
-type Store = typeof import('../../src/store/index.js');
+type Store = typeof import('../../src/store/redis/index.js');
 
 const BODY = Buffer.alloc(64, 'x');
 const WINDOW_COUNT = 2000;
@@ -57,7 +57,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const { MapDirectory, newJob, newReader, openLink, openQueue, TakingPusher }: QueueCluster = await import(
     new URL('dist/job/fixtures/queue-cluster.js', HALLEY_ROOT).href
   );
-  const { RedisRoomNodes }: Store = await import(new URL('dist/store/index.js', HALLEY_ROOT).href);
+  const { RedisRoomNodes }: Store = await import(new URL('dist/store/redis/index.js', HALLEY_ROOT).href);
   const redis = await startRedis();
   const link = await openLink(redis.url, 'bench');
   const rows: BenchRow[] = [];

@@ -31,8 +31,10 @@ import {
   type RoomLinks,
   type Session,
 } from '../push/index.js';
+import type { MemoryHistory } from '../store/index.js';
 import {
-  type MemoryHistory,
+  LeasedMachineIds,
+  type MachineIdOptions,
   RedisBus,
   RedisBusErrors,
   RedisHistory,
@@ -46,8 +48,9 @@ import {
   RedisSessionMap,
   RedisSessionSweeper,
   RedisSessions,
+  RedisUserMarks,
   SWEEP_PACE,
-} from '../store/index.js';
+} from '../store/redis/index.js';
 import { type Logger, stormGuard } from '../telemetry/index.js';
 import { rolesOf } from './node-options.js';
 import { RoomRegistration } from './room-registration.js';
@@ -224,6 +227,30 @@ export class ClusterPart implements ReadinessProbe {
     this.#sequence = sequence;
     const rooms: RoomLinks = sequence;
     return { sessions: this.sessions, nodes: this.nodes, mail: this.bus, rooms };
+  }
+
+  /** Which users are known to be online, for upstream events. */
+  get userMarks(): RedisUserMarks {
+    return new RedisUserMarks(this.link);
+  }
+
+  /** This node's own block of machine ids, renewed until it is released. */
+  async leaseMachineIds(
+    node: Pick<MachineIdOptions, 'token' | 'memory' | 'slotCount' | 'setLimitMs'> &
+      Required<Pick<MachineIdOptions, 'onWaiting'>>,
+  ): Promise<LeasedMachineIds> {
+    const { id } = this.#config;
+    const ids = await LeasedMachineIds.take({
+      ...node,
+      link: this.link,
+      serverId: this.nodes.serverId,
+      nodeEpoch: () => this.nodes.nodeEpoch,
+      leaseMs: id.lease_ms,
+      maxSkewMs: id.max_skew_ms,
+      log: this.#log,
+    });
+    ids.keepRenewing();
+    return ids;
   }
 
   /** For the recovery of rooms: the cluster's history. */

@@ -24,7 +24,7 @@ import { allocateSnowflake, HighWaterMark, IssueLimit, issueLimitMs, machineToke
 import { JobQueue } from '../job/index.js';
 import { DrainSwitch, HttpApi } from '../logic/index.js';
 import type { CometPort, NodeRecord, NotReadyReason, Pusher, ReadinessProbe } from '../push/index.js';
-import { LeasedMachineIds, MemoryHistory, MemorySessions, RedisUserMarks } from '../store/index.js';
+import { MemoryHistory, MemorySessions } from '../store/index.js';
 import {
   allocateCounters,
   clearGauges,
@@ -37,7 +37,7 @@ import {
   ThreadCounters,
 } from '../telemetry/index.js';
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
-import { ClusterPart } from './cluster-part.js';
+import type { ClusterPart } from './cluster-part.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
 import {
@@ -52,7 +52,7 @@ import {
 import { loadPages } from './pages.js';
 import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
-import { type WiredUpstream, wireUpstream } from './upstream-wiring.js';
+import type { WiredUpstream } from './upstream-wiring.js';
 import { packageVersion } from './version.js';
 import { within } from './within.js';
 
@@ -191,6 +191,8 @@ export class HalleyNode implements ReadinessProbe {
     const lookupParts = { drain, directory: undefined, self: record };
     await loadNodeLookup(config, lookupParts);
     if (config.redis !== '') {
+      // Loaded only now: a lone node needs no Redis client in its memory.
+      const { ClusterPart } = await import('./cluster-part.js');
       const cluster = await ClusterPart.open(config, rules, {
         serverId,
         floorEpoch,
@@ -224,7 +226,17 @@ export class HalleyNode implements ReadinessProbe {
     // Without renewals ids, and with them all pushes, stop after id.mark_ahead_ms; /ready says so (ids_stopped).
     mark.keepRenewing((error) => this.#log.error({ err: error }, 'the high-water mark of ids could not be renewed'));
     this.#idMemory = idMemory;
-    const machineIds = cluster && issueLimit && (await this.#leaseMachineIds(cluster, token, idMemory, issueLimit));
+    const machineIds =
+      cluster &&
+      issueLimit &&
+      (await cluster.leaseMachineIds({
+        token,
+        memory: idMemory,
+        slotCount: threadCount,
+        setLimitMs: issueLimit.setterOf('lease'),
+        onWaiting: (waitMs, why) => this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s: ${why}`),
+      }));
+    if (machineIds !== undefined) this.#closers.push(() => machineIds.release());
 
     const countersMemory = allocateCounters(METRICS, threadCount);
     const counters = new ThreadCounters(countersMemory, 0);
@@ -232,7 +244,8 @@ export class HalleyNode implements ReadinessProbe {
     const acceptGate = allocateAcceptGate(threadCount);
     const ids = new Snowflake(idMemory, 0);
     const sessions = new MemorySessions();
-    const upstream = wireUpstream(config, {
+    const wiring = config.upstream.sink === 'none' ? undefined : await import('./upstream-wiring.js');
+    const upstream = wiring?.wireUpstream(config, {
       serverId,
       nodeEpoch: () => cluster?.nodes.nodeEpoch ?? nodeEpoch,
       ids,
@@ -242,7 +255,7 @@ export class HalleyNode implements ReadinessProbe {
       cluster: cluster && {
         sessions: cluster.sessions,
         directory: cluster.nodes,
-        marks: new RedisUserMarks(cluster.link),
+        marks: cluster.userMarks,
       },
     });
     this.#upstream = upstream;
@@ -479,33 +492,6 @@ export class HalleyNode implements ReadinessProbe {
     // After a start that failed.
     await this.#upstream?.events.close(0);
     for (const close of this.#closers.splice(0).reverse()) await close();
-  }
-
-  /** This node's own block of machine ids, renewed until the end. */
-  async #leaseMachineIds(
-    cluster: ClusterPart,
-    token: string,
-    memory: SharedArrayBuffer,
-    limit: IssueLimit<'mark' | 'lease'>,
-  ): Promise<LeasedMachineIds> {
-    const { id, buckets } = this.#config;
-    const ids = await LeasedMachineIds.take({
-      link: cluster.link,
-      serverId: cluster.nodes.serverId,
-      nodeEpoch: () => cluster.nodes.nodeEpoch,
-      token,
-      memory,
-      slotCount: buckets + 1,
-      setLimitMs: limit.setterOf('lease'),
-      leaseMs: id.lease_ms,
-      maxSkewMs: id.max_skew_ms,
-      log: this.#log,
-      onWaiting: (waitMs, why) => this.#hooks.onWaiting?.(`waiting ${(waitMs / 1000).toFixed(1)} s: ${why}`),
-    });
-    ids.keepRenewing();
-    // Cut off, the lease ends by itself: no id is drawn any more.
-    this.#closers.push(() => within(ids.release(), RELEASE_MS));
-    return ids;
   }
 
   #appUrl(): string {

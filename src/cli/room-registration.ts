@@ -7,7 +7,7 @@
  *   by addAll() on its return.
  */
 import type { RoomNodes } from '../push/index.js';
-import type { RedisLink } from '../store/index.js';
+import type { RedisLink } from '../store/redis/index.js';
 import type { Logger } from '../telemetry/index.js';
 
 const ROOMS_PER_SLICE = 1_000;

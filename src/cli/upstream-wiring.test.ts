@@ -6,7 +6,8 @@ import { eventually, type RedisServer, startRedis } from '../../test/kit/index.j
 import { loadConfig } from '../config/index.js';
 import { allocateSnowflake, Snowflake, setIssueLimitMs } from '../id/index.js';
 import type { Session } from '../push/index.js';
-import { MemorySessions, RedisLink, RedisUserMarks } from '../store/index.js';
+import { MemorySessions } from '../store/index.js';
+import { RedisLink, RedisUserMarks } from '../store/redis/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import { wireUpstream } from './upstream-wiring.js';
 

@@ -3,7 +3,7 @@ import { eventually, type RedisServer, startRedis } from '../../test/kit/index.j
 import { systemClock } from '../clock/index.js';
 import { CLOSE } from '../errors/index.js';
 import type { NodeMail } from '../push/index.js';
-import { type NodeReport, RedisLink, RedisNodes, RedisSessionMap, RedisSessions } from '../store/index.js';
+import { type NodeReport, RedisLink, RedisNodes, RedisSessionMap, RedisSessions } from '../store/redis/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import { type ControlNode, startControlNode } from './fixtures/control-node.js';
 import { CONNECT_STATUS, MESSAGE } from './thread-messages.js';

@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, type RedisServer, startRedis } from '../../test/kit/index.js';
-import { RedisLink } from '../store/index.js';
+import { RedisLink } from '../store/redis/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import { OnlineNode, TestCluster } from './fixtures/online-node.js';
 

@@ -6,7 +6,8 @@ import { systemClock } from '../clock/index.js';
 import { HistoryRules } from '../config/index.js';
 import { decodeHistoryEnvelope } from '../protocol/index.js';
 import { PUSH_OUTCOME, type PushCommand, type RoomPlace } from '../push/index.js';
-import { MemoryHistory, RedisHistory, RedisLink } from '../store/index.js';
+import { MemoryHistory } from '../store/index.js';
+import { RedisHistory, RedisLink } from '../store/redis/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import { RoomSequence } from './room-sequence.js';
 

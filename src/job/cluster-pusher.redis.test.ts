@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, type RedisServer, startRedis } from '../../test/kit/index.js';
 import { allocateSnowflake, Snowflake, setIssueLimitMs } from '../id/index.js';
 import type { ClusterSessions, CometPort, GapScope, PushCommand, Session } from '../push/index.js';
-import { RedisBus, RedisBusErrors, RedisLink } from '../store/index.js';
+import { RedisBus, RedisBusErrors, RedisLink } from '../store/redis/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import { BusDispatcher } from './bus-dispatcher.js';
 import { BusInlet } from './bus-inlet.js';

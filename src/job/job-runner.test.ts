@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, type RedisServer, startRedis } from '../../test/kit/index.js';
 import type { DurableRoomAppender, PushCommand, QueueShards } from '../push/index.js';
-import { type RedisLink, RedisRoomNodes } from '../store/index.js';
+import { type RedisLink, RedisRoomNodes } from '../store/redis/index.js';
 import { memoryLog } from '../telemetry/index.js';
 import type { ChildOrder } from './fixtures/job-runner.child.js';
 import {
