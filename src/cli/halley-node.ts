@@ -54,7 +54,6 @@ import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
 import type { WiredUpstream } from './upstream-wiring.js';
 import { packageVersion } from './version.js';
-import { within } from './within.js';
 
 /** A target mask has 32 bits, one of them the control thread's. */
 const MAX_BUCKETS = 31;
@@ -66,7 +65,7 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const QUEUE_DRAIN_RATIO = 0.3;
 const RING_DRAIN_RATIO = 0.1;
 const RING_POLL_MS = 2;
-const RELEASE_MS = 500;
+const _RELEASE_MS = 500;
 /** Share of it that is left for what upstream still has to send, where there is an upstream. */
 const UPSTREAM_DRAIN_RATIO = 0.2;
 
