@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { runBenchCommand } from './cli/bench-command.js';
 import { runConfigCommand } from './cli/config-command.js';
+import { runIdCommand } from './cli/id-command.js';
 import { EXIT, runStartCommand } from './cli/start-command.js';
 import { packageVersion } from './cli/version.js';
 import { flagRows } from './config/index.js';
@@ -74,6 +75,18 @@ program
       progressColumns: process.stderr.isTTY ? process.stderr.columns : 0,
       env: process.env,
     });
+  });
+
+program
+  .command('id')
+  .description('give out ids, take one apart, or serve them without a comet')
+  .argument('[words...]', 'next | decode <id> | serve; halley id --help lists the options')
+  .allowUnknownOption()
+  .helpOption(false)
+  .action(async () => {
+    const words = process.argv.slice(process.argv.indexOf('id') + 1);
+    process.exitCode = await runIdCommand(words, process.env, { out, err, onSignal });
+    process.exit();
   });
 
 await program.parseAsync();
