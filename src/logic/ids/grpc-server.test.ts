@@ -114,26 +114,24 @@ describe('the gRPC service', () => {
     endless.on('error', () => {});
     await new Promise((resolve) => endless.once('readable', resolve));
     const drawn = async () => Number((await call<Batch>('Next', { biz: 'order' })).ids[0]);
-    // The windows of HTTP/2 and of the client fill; then the server waits.
+    // The windows of HTTP/2 and of the client fill; then the server waits: ten calls in a row get neighbours.
     const settled = await eventually(async () => {
-      const before = await drawn();
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      const after = await drawn();
-      return after === before + 1 ? after : undefined;
+      const first = await drawn();
+      let last = first;
+      for (let call = 1; call < 10; call++) last = await drawn();
+      return last === first + 9 ? last : undefined;
     });
     expect(settled).toBeLessThan(2_000_000);
     endless.cancel();
-    const last = await drawn();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(await drawn()).toBe(last + 1);
+    expect(await eventually(async () => (await drawn()) === (await drawn()) - 1)).toBe(true);
   });
 
   it('cuts off a stream whose client does not read', async () => {
-    const { stream } = await start({}, { stallMs: 50 });
+    const { stream, server } = await start({}, { stallMs: 50 });
     const stalled = stream({ biz: 'order', batch_count: 10_000 });
     const ended = new Promise<grpc.StatusObject>((resolve) => stalled.once('status', resolve));
     stalled.on('error', () => {});
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await eventually(() => server.stalledCount === 1);
     stalled.resume();
     expect(await ended).toMatchObject({ code: grpc.status.DEADLINE_EXCEEDED });
   });

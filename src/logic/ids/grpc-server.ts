@@ -65,6 +65,7 @@ export class IdGrpcServer {
   readonly #guard: AccessGuard;
   readonly #stallMs: number;
   #isClosing = false;
+  #stalledCount = 0;
 
   private constructor(service: IdService, options: IdGrpcOptions, grpc: typeof Grpc, host: string) {
     this.#service = service;
@@ -106,6 +107,11 @@ export class IdGrpcServer {
         }
       });
     });
+  }
+
+  /** Streams that were cut off because their client did not read. */
+  get stalledCount(): number {
+    return this.#stalledCount;
   }
 
   /** Resolves true where nothing had to be cut off. */
@@ -164,6 +170,7 @@ export class IdGrpcServer {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         settle();
+        this.#stalledCount++;
         reject(
           new HalleyError('ID_STREAM_STALLED', `a client reads each batch within ${this.#stallMs} ms`, {
             peer: call.getPeer(),
