@@ -14,9 +14,9 @@ const compiled = spawnSync(process.execPath, [join(root, 'node_modules/typescrip
 });
 if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 
-// Lua of the Redis adapters stands beside them, in dist/ as in src/.
+// Lua of the Redis adapters and the proto of the id service stand beside their code, in dist/ as in src/.
 for (const file of await readdir(join(root, 'src'), { recursive: true })) {
-  if (file.endsWith('.lua')) await cp(join(root, 'src', file), join(root, 'dist', file));
+  if (/\.(lua|proto)$/.test(file)) await cp(join(root, 'src', file), join(root, 'dist', file));
 }
 
 if (existsSync(join(root, 'src/page/page.ts'))) {

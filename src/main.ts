@@ -138,4 +138,18 @@ program
     process.exit();
   });
 
+program
+  .command('id')
+  .description('give out ids, take one apart, or serve them without a comet')
+  .argument('[words...]', 'next | decode <id> | serve; halley id --help lists the options')
+  .allowUnknownOption()
+  .helpOption(false)
+  .action(async () => {
+    const words = process.argv.slice(process.argv.indexOf('id') + 1);
+    // Loaded only now: it brings the Redis client, which a lone node does without.
+    const { runIdCommand } = await import('./cli/id-command.js');
+    process.exitCode = await runIdCommand(words, process.env, { out, err, onSignal });
+    process.exit();
+  });
+
 await program.parseAsync();

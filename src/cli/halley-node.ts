@@ -38,6 +38,7 @@ import {
 } from '../telemetry/index.js';
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
 import type { ClusterPart } from './cluster-part.js';
+import { wireIds } from './ids-wiring.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
 import {
@@ -237,6 +238,8 @@ export class HalleyNode implements ReadinessProbe {
       }));
     if (machineIds !== undefined) this.#closers.push(() => machineIds.release());
 
+    const idService = await wireIds(config, { link: cluster?.link, log: this.#log, isEager: false });
+    this.#closers.push(() => idService.close());
     const countersMemory = allocateCounters(METRICS, threadCount);
     const counters = new ThreadCounters(countersMemory, 0);
     const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
@@ -382,6 +385,7 @@ export class HalleyNode implements ReadinessProbe {
       lookup: await loadNodeLookup(config, { ...lookupParts, directory: cluster?.nodes }),
       pusher,
       durable: serving?.queue,
+      ids: idService.service,
       online: serving?.online,
       comet: serving === undefined ? comet : clusterComet(comet, serving.admin),
       sessions: cluster?.sessions ?? sessions,

@@ -4,6 +4,7 @@
 import { isIPv4 } from 'node:net';
 import { type ConfigProblem, DEFAULT_ORIGIN, type Origin } from './config-problem.js';
 import { historyRulesProblem } from './history-rules.js';
+import { idMachineProblem, idSchemesProblem, idTagsProblem, idTemplatesProblem } from './id-rules.js';
 import { findOption, type OptionRow, optionValue } from './option-rows.js';
 import { type Config, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';
 import { showValue } from './option-value.js';
@@ -132,6 +133,38 @@ const RULES: readonly Rule[] = [
     isBroken: ({ upstream }) => upstream.retry_base_ms > upstream.retry_max_ms,
     sentence: ({ upstream }) =>
       `upstream.retry_base_ms must be at most upstream.retry_max_ms, ${upstream.retry_max_ms}`,
+  },
+  {
+    paths: ['ids.schemes'],
+    isBroken: ({ ids }) => idSchemesProblem(ids.schemes) !== undefined,
+    sentence: ({ ids }) => idSchemesProblem(ids.schemes) ?? '',
+  },
+  {
+    paths: ['ids.tags'],
+    isBroken: ({ ids }) => idTagsProblem(ids.tags) !== undefined,
+    sentence: ({ ids }) => idTagsProblem(ids.tags) ?? '',
+  },
+  {
+    paths: ['ids.rules'],
+    isBroken: ({ ids }) => idTemplatesProblem(ids.rules) !== undefined,
+    sentence: ({ ids }) => idTemplatesProblem(ids.rules) ?? '',
+  },
+  {
+    paths: ['ids.machine'],
+    isBroken: ({ ids }) => idMachineProblem(ids.machine) !== undefined,
+    sentence: ({ ids }) => idMachineProblem(ids.machine) ?? '',
+  },
+  {
+    paths: ['ids.epoch_ms'],
+    isBroken: ({ ids }) => ids.epoch_ms % 10 !== 0,
+    sentence: () => 'ids.epoch_ms must be a multiple of 10',
+  },
+  {
+    paths: ['ids.grpc_port', 'http_port', 'ws_port'],
+    isBroken: ({ ids, http_port, ws_port }) =>
+      ids.grpc_port !== 0 && (ids.grpc_port === http_port || ids.grpc_port === ws_port),
+    sentence: ({ http_port, ws_port }) =>
+      `ids.grpc_port must differ from http_port, ${http_port}, and ws_port, ${ws_port}`,
   },
   {
     paths: ['history.rooms'],

@@ -18,6 +18,18 @@ export { type ConfigProblem, configError, type Origin, originText, problemLine }
 export type { ConfigSources } from './config-sources.js';
 export { explainConfig, type OptionExplanation, redactedConfig } from './explain-config.js';
 export { type HistoryRule, HistoryRules, historyRulesProblem } from './history-rules.js';
+export {
+  ANY_TAG,
+  ID_SCHEME_NAMES,
+  type IdMachineRule,
+  type IdSchemeName,
+  type IdTagRule,
+  isIdTag,
+  parseIdMachine,
+  parseIdSchemes,
+  parseIdTags,
+  parseIdTemplates,
+} from './id-rules.js';
 export { type ConfigInspection, inspectConfig, type LoadedConfig, loadConfig, type Origins } from './load-config.js';
 export { nearestName } from './nearest-name.js';
 export { defaultToml, effectiveToml, helpLines, optionTableMarkdown } from './option-docs.js';

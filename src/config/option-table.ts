@@ -142,6 +142,31 @@ export const GROUP_OPTIONS = {
       'Most that the clocks of a node and of Redis may differ by; less than a third of lease_ms.',
     ),
   },
+  ids: {
+    schemes: list(8, 'Schemes that GET /ids and gRPC give out; empty gives out all that this node can.'),
+    machine: text(
+      'lease',
+      [1, 4096],
+      'Machine id of their snowflakes and sonyflakes: lease (any free one), private-ip, file:PATH, or a number.',
+    ),
+    epoch_ms: int(
+      1_704_067_200_000,
+      [0, MAX_ID_EPOCH_MS],
+      'Unix time that they count from; a multiple of 10, for ever.',
+    ),
+    lease_ms: int(3000, [300, 600_000], 'How far ahead of the clock a machine id is claimed in the store.'),
+    tags: list(
+      1024,
+      'Business tags, each as name:step:max (max 0: none); * stands for all others; empty knows every tag.',
+    ),
+    rules: list(1024, 'Templates of scheme rule, each as name=template; * stands for all other tags.'),
+    utc_offset_minutes: int(0, [-840, 840], 'Offset from UTC of the dates in rule-made ids; 480 in China.'),
+    master: int(0, [0, 10_000], 'Which master this server is in scheme offset; 0 is none.'),
+    max_count: int(10_000, [1, 100_000], 'Most ids of one request.'),
+    max_tags: int(1024, [1, 65_536], 'Most generators (a scheme of a tag) of one server; above it, 503.'),
+    directory: text('', [0, 4096], 'Directory of the counters without redis; empty is "ids" in data_dir.'),
+    grpc_port: int(0, PORT, 'Port of the gRPC service; 0 opens none.'),
+  },
   node: {
     region: text('', [0, 64], 'Region of this node, preferred for clients of the same region.'),
     zone: text('', [0, 64], 'Zone of this node inside its region.'),

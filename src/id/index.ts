@@ -42,6 +42,7 @@ export { firstVersionOf, requireContent, requireTag, requireTake } from './segme
 export { raiseCounter, SegmentSource, type SegmentSourceOptions } from './segment-source.js';
 export type { SegmentContent, SegmentGrant, SegmentRecord, SegmentStore } from './segment-store.port.js';
 export { Snowflake } from './snowflake.js';
+export { snowflakeGate } from './snowflake-gate.js';
 export { SnowflakeGenerator } from './snowflake-generator.js';
 export {
   allocateSnowflake,

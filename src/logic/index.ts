@@ -29,13 +29,18 @@ export { type GeoPoint, greatCircleKm, MAX_LATITUDE, MAX_LONGITUDE, parseDegrees
 export {
   API_CODE,
   type ApiCode,
+  ApiServer,
+  type ApiServerOptions,
   DEFAULT_CONNECT_SOURCES,
   HttpApi,
   type HttpApiDeps,
   type HttpGauges,
+  ID_SERVER_ROUTES,
+  type IdServerServices,
   routeTableMarkdown,
   type StaticPage,
 } from './http/index.js';
+export * from './ids/index.js';
 export {
   createNodeLookup,
   DEFAULT_LOOKUP,

@@ -26,18 +26,10 @@ import { type ApiRequest, type ApiServices, type Route, RouteTable } from './rou
 import { ROUTES } from './routes.js';
 import { DEFAULT_CONNECT_SOURCES, type StaticPage, StaticPages } from './static-pages.js';
 
-export interface HttpApiDeps
-  extends Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs' | 'lookup' | 'online'> {
-  /** The balancer and what belongs to it. Default: this node alone, without regions. */
-  readonly lookup?: NodeLookup;
-  /** Default: this node's comet is all there is. */
-  readonly online?: OnlineCounts | undefined;
-  /** Most commands of one batch. Default 1000. */
-  readonly batchMaxCount?: number;
-  /** Most bytes of the body of one request, and of one message of a batch. Default 1 MiB. */
+/** What an API needs besides what its handlers are given. */
+export interface ApiServerOptions {
+  /** Most bytes of the body of one request. Default 1 MiB. */
   readonly bodyMaxBytes?: number;
-  /** Wall clock. Default Date.now. */
-  readonly nowMs?: () => number;
   /** Undefined: the API is open. */
   readonly apiToken?: string | undefined;
   /** Files to serve, by path. Default none. */
@@ -50,6 +42,21 @@ export interface HttpApiDeps
   readonly timeouts?: Partial<HttpTimeouts>;
   /** A defect of ours: `where` is method and path. The client got status 500. */
   readonly onDefect: (error: unknown, where: string) => void;
+}
+
+export interface HttpApiDeps
+  extends ApiServerOptions,
+    Omit<ApiServices, 'batchMaxCount' | 'messageMaxBytes' | 'nowMs' | 'lookup' | 'online'> {
+  /** The balancer and what belongs to it. Default: this node alone, without regions. */
+  readonly lookup?: NodeLookup;
+  /** Default: this node's comet is all there is. */
+  readonly online?: OnlineCounts | undefined;
+  /** Most commands of one batch. Default 1000. */
+  readonly batchMaxCount?: number;
+  /** Most bytes of the body of one request, and of one message of a batch. Default 1 MiB. */
+  readonly bodyMaxBytes?: number;
+  /** Wall clock. Default Date.now. */
+  readonly nowMs?: () => number;
 }
 
 export interface HttpGauges {
@@ -100,12 +107,13 @@ function mediaTypeOf(contentType: string): string {
   return (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
 }
 
-export class HttpApi {
-  readonly #deps: HttpApiDeps;
-  readonly #services: ApiServices;
+/** An API of any table of routes. */
+export class ApiServer<Services> {
+  readonly #options: ApiServerOptions;
+  readonly #services: Services;
   readonly #bodyMaxBytes: number;
   readonly #deadlineMs: number;
-  readonly #routes = new RouteTable(ROUTES);
+  readonly #routes: RouteTable<Services>;
   readonly #pages: StaticPages;
   readonly #timeouts: HttpTimeouts;
   readonly #hooks: ServerHooks = {
@@ -128,25 +136,16 @@ export class HttpApi {
   #abortedCount = 0;
   #defectCount = 0;
 
-  constructor(deps: HttpApiDeps) {
-    const bodyMaxBytes = deps.bodyMaxBytes ?? DEFAULT_BODY_MAX_BYTES;
-    const lookup = deps.lookup ?? aloneLookup(deps);
-    this.#deps = deps;
-    this.#services = {
-      ...deps,
-      lookup,
-      probes: [...deps.probes, lookup.drain],
-      online: deps.online ?? new LocalOnline(deps.comet, deps.node.serverId),
-      batchMaxCount: deps.batchMaxCount ?? DEFAULT_BATCH_MAX_COUNT,
-      messageMaxBytes: bodyMaxBytes,
-      nowMs: deps.nowMs ?? Date.now,
-    };
-    this.#bodyMaxBytes = bodyMaxBytes;
-    this.#deadlineMs = deps.handlerDeadlineMs ?? DEFAULT_DEADLINE_MS;
+  constructor(routes: readonly Route<Services>[], services: Services, options: ApiServerOptions) {
+    this.#options = options;
+    this.#services = services;
+    this.#routes = new RouteTable(routes);
+    this.#bodyMaxBytes = options.bodyMaxBytes ?? DEFAULT_BODY_MAX_BYTES;
+    this.#deadlineMs = options.handlerDeadlineMs ?? DEFAULT_DEADLINE_MS;
     const stallMs = Math.max(DEFAULT_TIMEOUTS.stallMs, 2 * this.#deadlineMs);
-    this.#timeouts = { ...DEFAULT_TIMEOUTS, stallMs, ...deps.timeouts };
-    this.#pages = new StaticPages(deps.pages ?? new Map(), deps.pageConnectSources ?? DEFAULT_CONNECT_SOURCES);
-    this.#guard = new AccessGuard(deps.apiToken, '');
+    this.#timeouts = { ...DEFAULT_TIMEOUTS, stallMs, ...options.timeouts };
+    this.#pages = new StaticPages(options.pages ?? new Map(), options.pageConnectSources ?? DEFAULT_CONNECT_SOURCES);
+    this.#guard = new AccessGuard(options.apiToken, '');
   }
 
   /**
@@ -157,7 +156,7 @@ export class HttpApi {
   async listen(host: string, port: number): Promise<number> {
     if (this.#server !== undefined)
       throw new HalleyError('ALREADY_LISTENING', 'this API listens already', { host, port });
-    this.#guard = new AccessGuard(this.#deps.apiToken, host);
+    this.#guard = new AccessGuard(this.#options.apiToken, host);
     const server = new HttpServer(this.#timeouts, this.#hooks);
     this.#server = server;
     try {
@@ -221,7 +220,7 @@ export class HttpApi {
     );
   }
 
-  #refusal(route: Route, { headers }: IncomingMessage): Reply | undefined {
+  #refusal(route: Pick<Route, 'method'>, { headers }: IncomingMessage): Reply | undefined {
     return this.#guard.refusal(route.method !== 'GET', {
       authorization: utf8Of(headers.authorization ?? ''),
       origin: headers.origin ?? '',
@@ -229,7 +228,7 @@ export class HttpApi {
     });
   }
 
-  #handle(exchange: Exchange, route: Route, request: ApiRequest): void {
+  #handle(exchange: Exchange, route: Route<Services>, request: ApiRequest): void {
     const answer = route.handle(this.#services, request);
     if (!isPromise(answer)) {
       exchange.send(answer);
@@ -251,10 +250,27 @@ export class HttpApi {
   #onDefect(error: unknown, where: string): void {
     this.#defectCount++;
     try {
-      this.#deps.onDefect(error, where);
+      this.#options.onDefect(error, where);
     } catch (thrown) {
       // This runs inside callbacks of the server, where it would end the process.
       this.#discards.ignore(thrown, 'onDefect threw');
     }
+  }
+}
+
+/** The API of a node. */
+export class HttpApi extends ApiServer<ApiServices> {
+  constructor(deps: HttpApiDeps) {
+    const lookup = deps.lookup ?? aloneLookup(deps);
+    const services: ApiServices = {
+      ...deps,
+      lookup,
+      probes: [...deps.probes, lookup.drain],
+      online: deps.online ?? new LocalOnline(deps.comet, deps.node.serverId),
+      batchMaxCount: deps.batchMaxCount ?? DEFAULT_BATCH_MAX_COUNT,
+      messageMaxBytes: deps.bodyMaxBytes ?? DEFAULT_BODY_MAX_BYTES,
+      nowMs: deps.nowMs ?? Date.now,
+    };
+    super(ROUTES, services, deps);
   }
 }

@@ -134,7 +134,7 @@ export function health(): Reply {
 }
 
 /** 503 with reasons: traffic should go elsewhere, the process should be left alone. */
-export function ready(services: ApiServices): Reply {
+export function ready(services: Pick<ApiServices, 'probes'>): Reply {
   const reasons = services.probes.flatMap((probe) => [...probe.notReady()]);
   return reasons.length === 0 ? bareReply(200, { ready: true }) : bareReply(503, { ready: false, reasons });
 }

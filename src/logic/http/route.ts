@@ -13,11 +13,12 @@ import type {
 import type { RequestPeer } from '../client-address.js';
 import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
+import type { IdRouteServices } from './ids-routes.js';
 import type { Query } from './query.js';
 import { API_CODE, errorReply, NOT_FOUND_REPLY, type Reply } from './reply.js';
 
 /** What the routes need of the node: narrow ports, wired by `main.ts`. */
-export interface ApiServices {
+export interface ApiServices extends IdRouteServices {
   /** Direct pushes, and all pushes where there is no durable queue. */
   readonly pusher: PushDoor;
   /** The queue of the cluster; absent where the node is alone. */
@@ -53,7 +54,8 @@ export interface ApiRequest {
 
 export type Method = 'GET' | 'POST';
 
-export interface Route {
+/** @typeParam Services what its handler needs */
+export interface Route<Services = ApiServices> {
   readonly method: Method;
   readonly path: string;
   /** `token`: needs the API token, where one is set. */
@@ -62,20 +64,20 @@ export interface Route {
   readonly takes: string;
   /** What it does and answers, for the README. */
   readonly doc: string;
-  readonly handle: (services: ApiServices, request: ApiRequest) => MaybePromise<Reply>;
+  readonly handle: (services: Services, request: ApiRequest) => MaybePromise<Reply>;
 }
 
 /** The row for a request, or what to answer where there is none. */
-export type Found = { readonly route: Route } | { readonly reply: Reply };
+export type Found<Services = ApiServices> = { readonly route: Route<Services> } | { readonly reply: Reply };
 
 const GOIM_PREFIX = '/goim/';
 
-export class RouteTable {
-  readonly #routesByPath = new Map<string, Map<Method, Route>>();
+export class RouteTable<Services = ApiServices> {
+  readonly #routesByPath = new Map<string, Map<Method, Route<Services>>>();
 
-  constructor(routes: readonly Route[]) {
+  constructor(routes: readonly Route<Services>[]) {
     for (const route of routes) {
-      const rows = this.#routesByPath.get(route.path) ?? new Map<Method, Route>();
+      const rows = this.#routesByPath.get(route.path) ?? new Map<Method, Route<Services>>();
       rows.set(route.method, route);
       this.#routesByPath.set(route.path, rows);
     }
@@ -85,7 +87,7 @@ export class RouteTable {
    * @param method as sent; HEAD finds the row of GET
    * @param rawQuery is kept in the Location of a redirect
    */
-  find(method: string, path: string, rawQuery: string): Found {
+  find(method: string, path: string, rawQuery: string): Found<Services> {
     const rows = this.#routesByPath.get(path);
     if (rows === undefined) return { reply: this.#redirect(method, path, rawQuery) ?? NOT_FOUND_REPLY };
     const route = rows.get(method === 'HEAD' ? 'GET' : (method as Method));

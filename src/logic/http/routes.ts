@@ -8,8 +8,9 @@ import { pushBatch } from './batch-route.js';
 import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
 import { clusterRooms, clusterTop, clusterTotal, onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
 import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
+import { decodeId, type IdRouteServices, nextIds } from './ids-routes.js';
 import { drainNode, halleyNodes, health, httpdns, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
-import { type Method, type Route, renderRoutes } from './route.js';
+import { type ApiServices, type Method, type Route, renderRoutes } from './route.js';
 import { findSessions } from './session-routes.js';
 
 function route(
@@ -138,9 +139,37 @@ export const ROUTES: readonly Route[] = [
     'who is connected where: `[{key, mid, server_id, node_epoch, bucket, conn_id, platform, remote_ip, since}]`',
     findSessions,
   ),
+  route(
+    'GET',
+    '/ids',
+    'query `scheme` (default segment), `biz`, `count` (default 1)',
+    'the next ids: `{ids, scheme, biz}`; fewer than asked for only where the store went away or the maximum was reached',
+    nextIds,
+  ),
+  route(
+    'GET',
+    '/ids/decode',
+    'query `id`, `scheme` (default: all that fit), `biz` (of scheme rule)',
+    'what an id tells of itself: `{id, readings: [{scheme, timestamp_ms?, time?, machine_id?, sequence?, counter?, value?, biz?}]}`',
+    decodeId,
+  ),
   route('GET', '/halley/stats', '', 'counters, totals and per thread', stats),
   route('GET', '/health', '', '200 as long as the event loop turns', health, 'open'),
   route('GET', '/ready', '', '200 `{ready: true}`, or 503 with reasons', ready, 'open'),
+];
+
+function rowOf(path: string): Omit<Route, 'handle'> {
+  const { handle: _, ...row } = ROUTES.find((each) => each.path === path) as Route;
+  return row;
+}
+
+/** What an id server without a comet has, and what it serves. */
+export type IdServerServices = IdRouteServices & Pick<ApiServices, 'probes'>;
+export const ID_SERVER_ROUTES: readonly Route<IdServerServices>[] = [
+  { ...rowOf('/ids'), handle: nextIds },
+  { ...rowOf('/ids/decode'), handle: decodeId },
+  { ...rowOf('/health'), handle: health },
+  { ...rowOf('/ready'), handle: ready },
 ];
 
 /** The README's table of routes, in Markdown. */
