@@ -1,6 +1,6 @@
 /**
- * A TCP proxy in front of a Redis: counts the bursts a client sends, and can hold back what clients send or swallow what the server sends, as a slow network
- * or a stuck server would.
+ * A TCP proxy in front of a Redis: counts the bursts a client sends, and can hold back what clients send or swallow what the
+ * server sends, as a slow network or a stuck server would.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
