@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { loadConfig } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { preflight } from './preflight.js';
-import { keepYoungGenerationSmall } from './young-generation.js';
+import { setV8Flags } from './v8-flags.js';
 
 export interface StartIo {
   readonly out: (line: string) => void;
@@ -22,7 +22,7 @@ export async function runStartCommand(
   env: NodeJS.ProcessEnv,
   io: StartIo,
 ): Promise<number> {
-  keepYoungGenerationSmall();
+  setV8Flags();
   const startedMs = performance.now();
   try {
     preflight();

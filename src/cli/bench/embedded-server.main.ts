@@ -10,12 +10,12 @@ import { parseArgs } from 'node:util';
 import { flagRows, loadConfig } from '../../config/index.js';
 import { PUSH_OUTCOME } from '../../push/index.js';
 import { createServer } from '../create-server.js';
-import { keepYoungGenerationSmall } from '../young-generation.js';
+import { setV8Flags } from '../v8-flags.js';
 import type { FromFedServer, ToFedServer } from './fed-server.js';
 import { OPERATION } from './wire/packet.js';
 import { runFeed } from './wire/run-feed.js';
 
-keepYoungGenerationSmall();
+setV8Flags();
 const { values } = parseArgs({ options: Object.fromEntries(flagRows().map(({ name }) => [name, { type: 'string' }])) });
 const { config } = loadConfig({
   argvFlags: values as Readonly<Record<string, string>>,
