@@ -57,7 +57,7 @@ function sessionOf(key: string, fields: readonly (string | null)[]): Session | u
 
 /** The session as the script has stored it: behind the one it replaced, whatever the clocks say. */
 function behind(session: Session, held: Session): Session {
-  if (held.sinceMs <= session.sinceMs) return session;
+  if (held.sinceMs < session.sinceMs) return session;
   return { ...session, sinceMs: ownerText(held) === ownerText(session) ? held.sinceMs : held.sinceMs + 1 };
 }
 

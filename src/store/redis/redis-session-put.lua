@@ -23,8 +23,9 @@ if held[1] then
       status = 3
     end
   end
-  -- What came later by less than the clocks' error stands behind what it replaced, now and when it is written again.
-  if status == 1 and owner ~= ARGV[1] and heldSince > tonumber(since) then
+  -- What came later by less than the clocks' error, in the same millisecond too, stands behind what it replaced, now and when it is
+  -- written again: on Cluster the entries of the user are ordered by nothing else.
+  if status == 1 and owner ~= ARGV[1] and heldSince >= tonumber(since) then
     since = string.format('%.0f', isOwn and heldSince or heldSince + 1)
     local fields = cjson.decode(packed)
     fields[7] = since
