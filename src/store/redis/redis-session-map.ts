@@ -56,9 +56,11 @@ function sessionOf(key: string, fields: readonly (string | null)[]): Session | u
 }
 
 /** The session as the script has stored it: behind the one it replaced, whatever the clocks say. */
-function behind(session: Session, held: Session): Session {
-  if (held.sinceMs < session.sinceMs) return session;
-  return { ...session, sinceMs: ownerText(held) === ownerText(session) ? held.sinceMs : held.sinceMs + 1 };
+function behind(session: Session, held: Session, clockErrorMs: number): Session {
+  const isOwn = ownerText(held) === ownerText(session);
+  const isTie = held.sinceMs === session.sinceMs && clockErrorMs > 0 && !isOwn;
+  if (held.sinceMs <= session.sinceMs && !isTie) return session;
+  return { ...session, sinceMs: isOwn ? held.sinceMs : held.sinceMs + 1 };
 }
 
 export class RedisSessionMap implements SessionStore {
@@ -110,7 +112,8 @@ export class RedisSessionMap implements SessionStore {
         ...string[],
       ];
       const held = sessionOf(key, fields);
-      const stored = held === undefined || ownerText(held) === overridden ? session : behind(session, held);
+      const stored =
+        held === undefined || ownerText(held) === overridden ? session : behind(session, held, clockErrorMs);
       if (held === undefined || ownerText(held) === owner || ownerText(held) === overridden) {
         if (status === STATUS.FOREIGN && held !== undefined) return { status: 'foreign', ownerMid: held.mid };
         await this.#noteUser(stored, overridden);

@@ -25,7 +25,8 @@ if held[1] then
   end
   -- What came later by less than the clocks' error, in the same millisecond too, stands behind what it replaced, now and when it is
   -- written again: on Cluster the entries of the user are ordered by nothing else.
-  if status == 1 and owner ~= ARGV[1] and heldSince >= tonumber(since) then
+  local isTie = heldSince == tonumber(since) and tonumber(ARGV[12]) > 0 and not isOwn
+  if status == 1 and owner ~= ARGV[1] and (heldSince > tonumber(since) or isTie) then
     since = string.format('%.0f', isOwn and heldSince or heldSince + 1)
     local fields = cjson.decode(packed)
     fields[7] = since
