@@ -348,47 +348,6 @@ describe('what an application in a bucket asks for', () => {
 describe('upstream', () => {
   const told: string[] = [];
   beforeEach(() => {
-    node.comet.close();
-    for (const runtime of [node.control, ...node.buckets.map((bucket) => bucket.runtime)]) runtime.close();
-    told.length = 0;
-    node = startControlNode(undefined, undefined, undefined, {
-      connected: (session, previous) => void told.push(`connected ${session.connId} ${previous?.connId}`),
-      disconnected: (session, reason) => {
-        told.push(
-          `disconnected ${session.connId} ${reason}, devices left ${node.sessions.byMids([session.mid]).length}`,
-        );
-      },
-      message: () => {},
-      room: () => {},
-    });
-  });
-
-  it('hears of a session when it is stored and when it is out of the directory, and of a takeover once', () => {
-    const [first, second] = node.buckets;
-    node.connect(first, 7, 42, 'device');
-    node.connect(second, 8, 42, 'device');
-    node.say(first, [MESSAGE.DISCONNECT, 7, 'device', 3500]);
-    node.connect(second, 9, 43, 'device');
-    node.say(second, [MESSAGE.DISCONNECT, 8, 'device', 3003]);
-    expect(told).toEqual(['connected 7 undefined', 'connected 8 7', 'disconnected 8 idle, devices left 0']);
-  });
-
-  it('hears of every channel of a bucket that died', () => {
-    const [bucket] = node.buckets;
-    node.connect(bucket, 1, 42, 'phone');
-    node.connect(bucket, 2, 42, 'tablet');
-    told.length = 0;
-    node.comet.bucketLost(bucket.thread);
-    expect(told).toEqual([
-      'disconnected 1 bucket failed, devices left 0',
-      'disconnected 2 bucket failed, devices left 0',
-    ]);
-  });
-});
-
-describe('upstream', () => {
-  const told: string[] = [];
-  beforeEach(() => {
     node.close();
     told.length = 0;
     node = startControlNode(undefined, undefined, undefined, {

@@ -8,11 +8,11 @@
  *   before it, at most `GAP_WAIT_MS`: a queue that is never empty must not hold it back for ever.
  * Hot path: push() with nothing waiting hands over at once and allocates nothing.
  */
-import { HalleyError } from '../errors/index.js';
 import { type CometPort, type GapScope, PUSH_OUTCOME, type PushCommand, type Pusher } from '../push/index.js';
 import { type Logger, type StormGuard, stormGuard } from '../telemetry/index.js';
 import { Fifo } from './fifo.js';
 import { commandBytes, type JobGauges } from './job-queue.js';
+import { requireBounds } from './queue-bounds.js';
 
 export interface BusInletOptions {
   /** Most commands that wait, 1 or more. */
@@ -63,12 +63,7 @@ export class BusInlet {
   #nextSlice: NodeJS.Immediate | undefined;
 
   constructor(options: BusInletOptions, parts: BusInletParts) {
-    for (const name of ['maxCount', 'maxBytes'] as const) {
-      const value = options[name];
-      if (!Number.isSafeInteger(value) || value < 1) {
-        throw new HalleyError('BAD_OPTION', `${name} must be an integer of 1 or more`, { [name]: value });
-      }
-    }
+    requireBounds(options, ['maxCount', 'maxBytes']);
     this.#options = options;
     this.#parts = parts;
     this.#log = stormGuard({ target: parts.log, nowMs: () => performance.now() });

@@ -11,7 +11,7 @@
  *   counted until Redis has answered.
  * Hot path: push() of a room: one envelope, one promise; commands of one turn leave in one write (bench/store/redis-bus.bench.ts).
  */
-import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
+import { OUTCOME, type Outcome } from '../errors/index.js';
 import {
   type ClusterBus,
   type ClusterSessions,
@@ -23,9 +23,11 @@ import {
   type Session,
 } from '../push/index.js';
 import { type Logger, type StormGuard, stormGuard } from '../telemetry/index.js';
+import { DrainWaiters } from './drain-waiters.js';
 import { Fifo } from './fifo.js';
 import { commandBytes, type JobGauges } from './job-queue.js';
 import { shareOf } from './push-intake.js';
+import { requireBounds } from './queue-bounds.js';
 
 export interface ClusterPusherOptions {
   /** Most messages that wait or are under way, 1 or more; a push to n rooms is n. */
@@ -59,10 +61,6 @@ interface Entry {
   sends: readonly Send[] | undefined;
 }
 
-interface DrainWaiter {
-  readonly settle: (isDrained: boolean) => void;
-}
-
 const MESSAGE_ID_BYTES = 8;
 /** Keys or mids of one envelope: what a node writes into one ring record stays small. */
 const TARGETS_PER_ENVELOPE = 1_000;
@@ -73,7 +71,7 @@ export class ClusterPusher implements Pusher {
   readonly #parts: ClusterPusherParts;
   readonly #log: StormGuard;
   readonly #waiting = new Fifo<Entry>();
-  readonly #drainWaiters = new Set<DrainWaiter>();
+  readonly #drainWaiters = new DrainWaiters();
   /** Waiting and under way. */
   #heldCount = 0;
   #heldBytes = 0;
@@ -82,12 +80,7 @@ export class ClusterPusher implements Pusher {
   #isClosed = false;
 
   constructor(options: ClusterPusherOptions, parts: ClusterPusherParts) {
-    for (const name of ['maxCount', 'maxBytes', 'messageMaxBytes'] as const) {
-      const value = options[name];
-      if (!Number.isSafeInteger(value) || value < 1) {
-        throw new HalleyError('BAD_OPTION', `${name} must be an integer of 1 or more`, { [name]: value });
-      }
-    }
+    requireBounds(options, ['maxCount', 'maxBytes', 'messageMaxBytes']);
     this.#options = options;
     this.#parts = parts;
     this.#log = stormGuard({ target: parts.log, nowMs: () => performance.now() });
@@ -136,19 +129,7 @@ export class ClusterPusher implements Pusher {
    */
   drain(timeoutMs: number): Promise<boolean> {
     if (this.#heldCount === 0) return Promise.resolve(true);
-    if (timeoutMs <= 0) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      // This timer is ref'd on purpose: whoever drains wants the process to stay until the end.
-      const deadline = setTimeout(() => waiter.settle(false), timeoutMs);
-      const waiter: DrainWaiter = {
-        settle: (isDrained) => {
-          clearTimeout(deadline);
-          this.#drainWaiters.delete(waiter);
-          resolve(isDrained);
-        },
-      };
-      this.#drainWaiters.add(waiter);
-    });
+    return this.#drainWaiters.wait(timeoutMs);
   }
 
   /** Answer `closed` from now on and drop what waits for a lookup (counted as lost). May be called again. */
@@ -248,7 +229,7 @@ export class ClusterPusher implements Pusher {
   #release({ count, bytes }: Entry): void {
     this.#heldCount -= count;
     this.#heldBytes -= bytes;
-    if (this.#heldCount === 0) for (const waiter of [...this.#drainWaiters]) waiter.settle(true);
+    if (this.#heldCount === 0) this.#drainWaiters.settleAll(true);
   }
 
   #lose(error: unknown, count: number, { target, op }: PushCommand): void {

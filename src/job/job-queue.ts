@@ -13,9 +13,10 @@
  *
  * Hot path: `push` with an empty queue hands over at once and allocates nothing (several rooms: one command per room).
  */
-import { HalleyError } from '../errors/index.js';
 import { type CometPort, PUSH_OUTCOME, type PushCommand, type Pusher, type PushOutcome } from '../push/index.js';
+import { DrainWaiters } from './drain-waiters.js';
 import { Fifo } from './fifo.js';
+import { requireBounds } from './queue-bounds.js';
 
 export interface JobQueueOptions {
   /** Most messages that wait, 1 or more. */
@@ -48,10 +49,6 @@ interface Waiting {
   readonly bytes: number;
 }
 
-interface DrainWaiter {
-  readonly settle: (drained: boolean) => void;
-}
-
 /** What a command counts for while it waits. Texts count one byte per UTF-16 unit. */
 export function commandBytes(command: PushCommand): number {
   const { target } = command;
@@ -69,7 +66,7 @@ export class JobQueue implements Pusher {
   readonly #messageMaxBytes: number;
   readonly #retryMs: number;
   readonly #waiting = new Fifo<Waiting>();
-  readonly #drainWaiters = new Set<DrainWaiter>();
+  readonly #drainWaiters = new DrainWaiters();
   #queuedBytes = 0;
   #lostCount = 0;
   #rejectedCount = 0;
@@ -80,12 +77,7 @@ export class JobQueue implements Pusher {
   #nextSlice: NodeJS.Immediate | undefined;
 
   constructor(comet: Pick<CometPort, 'deliver'>, options: JobQueueOptions) {
-    for (const name of ['maxCount', 'maxBytes', 'messageMaxBytes'] as const) {
-      const value = options[name];
-      if (!Number.isSafeInteger(value) || value < 1) {
-        throw new HalleyError('BAD_OPTION', `${name} must be an integer of 1 or more`, { [name]: value });
-      }
-    }
+    requireBounds(options, ['maxCount', 'maxBytes', 'messageMaxBytes']);
     this.#comet = comet;
     this.#maxCount = options.maxCount;
     this.#maxBytes = options.maxBytes;
@@ -132,19 +124,7 @@ export class JobQueue implements Pusher {
    */
   drain(timeoutMs: number): Promise<boolean> {
     if (this.#waiting.count === 0) return Promise.resolve(true);
-    if (timeoutMs <= 0) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      // This timer is ref'd on purpose: whoever drains wants the process to stay until the end.
-      const deadline = setTimeout(() => waiter.settle(false), timeoutMs);
-      const waiter: DrainWaiter = {
-        settle: (drained) => {
-          clearTimeout(deadline);
-          this.#drainWaiters.delete(waiter);
-          resolve(drained);
-        },
-      };
-      this.#drainWaiters.add(waiter);
-    });
+    return this.#drainWaiters.wait(timeoutMs);
   }
 
   /** Answer `closed` from now on and drop what waits (counted as lost). May be called again. */
@@ -156,7 +136,7 @@ export class JobQueue implements Pusher {
     const drained = this.#waiting.count === 0;
     this.#waiting.clear();
     this.#queuedBytes = 0;
-    for (const waiter of [...this.#drainWaiters]) waiter.settle(drained);
+    this.#drainWaiters.settleAll(drained);
   }
 
   #pushRooms(command: PushCommand, rooms: readonly string[]): PushOutcome {
@@ -251,6 +231,6 @@ export class JobQueue implements Pusher {
       this.#queuedBytes -= first.bytes;
     }
     if (this.#waiting.count > 0) this.#schedule(true);
-    else for (const waiter of [...this.#drainWaiters]) waiter.settle(true);
+    else this.#drainWaiters.settleAll(true);
   }
 }

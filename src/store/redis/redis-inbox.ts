@@ -9,8 +9,8 @@ import { HalleyError } from '../../errors/index.js';
 import type { InboxEntry, NodeInbox } from '../../push/index.js';
 import type { RedisClient, RedisLink } from './redis-link.js';
 import { decodeEntry, entriesOf } from './redis-queue-entry.js';
-import { RedisQueueScript } from './redis-queue-script.js';
 import { answeredWithin, INBOX_TTL_S } from './redis-queue-shards.js';
+import { RedisScript } from './redis-script.js';
 
 const MARKER_GROUP = 'reader';
 
@@ -18,7 +18,7 @@ export class RedisInbox implements NodeInbox {
   readonly #link: RedisLink;
   readonly #serverId: string;
   readonly #commandTimeoutMs: number;
-  readonly #openScript = new RedisQueueScript('redis-inbox-open.lua');
+  readonly #openScript = new RedisScript(import.meta.url, 'redis-inbox-open.lua');
   #blocking: RedisClient | undefined;
 
   /** @param commandTimeoutMs grace beyond a blocking read, after which its connection counts as stuck */
@@ -30,7 +30,7 @@ export class RedisInbox implements NodeInbox {
 
   async open(nodeEpoch: number): Promise<{ readonly isNew: boolean; readonly lastEntryId: string }> {
     const key = this.#link.keys.inbox(this.#serverId, nodeEpoch);
-    const reply = await this.#openScript.run(this.#link.commands, [key], [MARKER_GROUP, INBOX_TTL_S]);
+    const reply = await this.#openScript.runRaw(this.#link.commands, [key], [MARKER_GROUP, INBOX_TTL_S]);
     const [isNew, lastEntryId] = reply as [number, Buffer];
     return { isNew: isNew === 1, lastEntryId: lastEntryId.toString('latin1') };
   }

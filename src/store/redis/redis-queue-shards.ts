@@ -23,7 +23,7 @@ import {
 } from '../../push/index.js';
 import type { RedisClient, RedisLink } from './redis-link.js';
 import { bufferOf, decodeEntry, encodeTarget, type RawEntry, targetHash } from './redis-queue-entry.js';
-import { RedisQueueScript, type ScriptArgument } from './redis-queue-script.js';
+import { RedisScript, type ScriptArgument } from './redis-script.js';
 
 export interface RedisQueueShardsOptions {
   readonly shardCount: number;
@@ -72,11 +72,11 @@ export class RedisQueueShards implements QueueShards {
   readonly shardCount: number;
   readonly #link: RedisLink;
   readonly #options: RedisQueueShardsOptions;
-  readonly #leaseScript = new RedisQueueScript('redis-queue-lease.lua');
-  readonly #readScript = new RedisQueueScript('redis-queue-read.lua');
-  readonly #claimScript = new RedisQueueScript('redis-queue-claim.lua');
-  readonly #handOverScript = new RedisQueueScript('redis-queue-hand-over.lua');
-  readonly #buryScript = new RedisQueueScript('redis-queue-bury.lua');
+  readonly #leaseScript = new RedisScript(import.meta.url, 'redis-queue-lease.lua');
+  readonly #readScript = new RedisScript(import.meta.url, 'redis-queue-read.lua');
+  readonly #claimScript = new RedisScript(import.meta.url, 'redis-queue-claim.lua');
+  readonly #handOverScript = new RedisScript(import.meta.url, 'redis-queue-hand-over.lua');
+  readonly #buryScript = new RedisScript(import.meta.url, 'redis-queue-bury.lua');
   /** Per shard, kept for the next lease of it: a link never forgets a connection. */
   readonly #blockingByShard = new Map<number, RedisClient>();
 
@@ -109,7 +109,7 @@ export class RedisQueueShards implements QueueShards {
       maxCount,
       carefulAttemptCount,
     ];
-    const reply = await this.#claimScript.run(this.#link.commands, this.#shardKeys(lease.shard), args);
+    const reply = await this.#claimScript.runRaw(this.#link.commands, this.#shardKeys(lease.shard), args);
     if (reply === 0) return FENCED;
     const [isNew, hasMore, lastReadId, entries, attempts] = reply as [
       number,
@@ -131,7 +131,7 @@ export class RedisQueueShards implements QueueShards {
 
   async read(lease: ShardLease, maxCount: number): Promise<readonly QueueEntry[] | Fenced> {
     const args = [lease.fence, QUEUE_GROUP, this.#options.serverId, maxCount];
-    const reply = await this.#readScript.run(this.#link.commands, this.#shardKeys(lease.shard), args);
+    const reply = await this.#readScript.runRaw(this.#link.commands, this.#shardKeys(lease.shard), args);
     return reply === 0 ? FENCED : (reply as readonly RawEntry[]).map((raw) => entryOf(raw, 1));
   }
 
@@ -155,7 +155,7 @@ export class RedisQueueShards implements QueueShards {
   async bury(lease: ShardLease, entryId: string, reason: string): Promise<undefined | Fenced> {
     const names = [...this.#shardKeys(lease.shard), this.#link.keys.queue(lease.shard, ':dead')];
     const args = [lease.fence, QUEUE_GROUP, entryId, reason, DEAD_MAX_COUNT];
-    return (await this.#buryScript.run(this.#link.commands, names, args)) === 0 ? FENCED : undefined;
+    return (await this.#buryScript.runRaw(this.#link.commands, names, args)) === 0 ? FENCED : undefined;
   }
 
   async readInbox({ serverId, nodeEpoch }: NodeRef, afterId: string, maxCount: number): Promise<readonly InboxEntry[]> {
@@ -227,7 +227,7 @@ export class RedisQueueShards implements QueueShards {
       ...deliveries,
     ];
     try {
-      const reply = await this.#handOverScript.run(this.#link.commands, names, args);
+      const reply = await this.#handOverScript.runRaw(this.#link.commands, names, args);
       return reply === 0 ? FENCED : (reply as number[]);
     } catch (error) {
       if (!isRefusal(error)) throw error;
@@ -248,7 +248,7 @@ export class RedisQueueShards implements QueueShards {
   ): Promise<number> {
     const names = [this.#link.keys.queue(shard, ':lease'), this.#link.keys.queue(shard)];
     const args = [action, this.#options.serverId, fence, leaseMs, ...more];
-    return Number(String(await this.#leaseScript.run(this.#link.commands, names, args)));
+    return Number(String(await this.#leaseScript.runRaw(this.#link.commands, names, args)));
   }
 
   async #blockingClient(shard: number): Promise<RedisClient> {

@@ -23,7 +23,7 @@ import {
 import type { Logger } from '../../telemetry/index.js';
 import type { RedisClient, RedisLink } from './redis-link.js';
 import { bufferOf, encodeTarget } from './redis-queue-entry.js';
-import { RedisQueueScript, type ScriptArgument } from './redis-queue-script.js';
+import { RedisScript, type ScriptArgument } from './redis-script.js';
 
 export interface RedisQueueOptions {
   readonly shardCount: number;
@@ -74,7 +74,7 @@ export class RedisQueue implements DurableQueue {
   readonly #producer: string;
   readonly #log: Logger;
   readonly #shards: readonly Shard[];
-  readonly #script = new RedisQueueScript('redis-queue-append.lua');
+  readonly #script = new RedisScript(import.meta.url, 'redis-queue-append.lua');
   /** WAIT holds a connection up, so appends that need it have their own. */
   #waitingClient: RedisClient | undefined;
   #isClosed = false;
@@ -240,7 +240,7 @@ export class RedisQueue implements DurableQueue {
     const client = this.#waitingClient;
     if (client === undefined) {
       // Bounded: behind a pipeline without an answer it would wait twice as long, and the pushes behind it with it.
-      return await this.#link.bounded(() => this.#script.run(this.#link.commands, names, args) as Promise<number[]>);
+      return await this.#link.bounded(() => this.#script.runRaw(this.#link.commands, names, args) as Promise<number[]>);
     }
     return await this.#withReplicas(client, names, args);
   }
@@ -260,7 +260,7 @@ export class RedisQueue implements DurableQueue {
       }, 2 * commandTimeoutMs);
     });
     const work = async () => {
-      const outcomes = (await this.#script.run(client, names, args)) as number[];
+      const outcomes = (await this.#script.runRaw(client, names, args)) as number[];
       const reachedCount = Number(await client.call('wait', [replicaCount, commandTimeoutMs]));
       if (reachedCount < replicaCount) {
         throw new HalleyError('QUEUE_REPLICAS_BEHIND', 'fewer replicas than stream.replicas have the pushes', {

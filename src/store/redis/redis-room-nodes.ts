@@ -9,13 +9,13 @@
 import { DiscardCounter } from '../../errors/index.js';
 import type { NodeDirectory, NodeRef, RoomNodes } from '../../push/index.js';
 import type { RedisLink } from './redis-link.js';
-import { RedisQueueScript } from './redis-queue-script.js';
+import { RedisScript } from './redis-script.js';
 
 export class RedisRoomNodes implements RoomNodes {
   readonly discarded = new DiscardCounter();
   readonly #link: RedisLink;
   readonly #self: Pick<NodeDirectory, 'serverId' | 'nodeEpoch'>;
-  readonly #removeScript = new RedisQueueScript('redis-room-nodes-remove.lua');
+  readonly #removeScript = new RedisScript(import.meta.url, 'redis-room-nodes-remove.lua');
   /** The newest add() or remove() of each room that is under way. */
   readonly #turns = new Map<string, Promise<void>>();
 
@@ -64,6 +64,6 @@ export class RedisRoomNodes implements RoomNodes {
 
   async #remove(room: string, nodes: readonly NodeRef[]): Promise<void> {
     const args = nodes.flatMap(({ serverId, nodeEpoch }) => [serverId, nodeEpoch]);
-    await this.#removeScript.run(this.#link.commands, [this.#link.keys.room(room, 'nodes')], args);
+    await this.#removeScript.runRaw(this.#link.commands, [this.#link.keys.room(room, 'nodes')], args);
   }
 }
