@@ -188,8 +188,11 @@ export class HalleyNode implements ReadinessProbe {
         isDraining: drain.isDraining,
       });
     // Before any port is open: rules that are wrong stop the start.
-    const lookupParts = { drain, directory: undefined, self: record };
-    await loadNodeLookup(config, lookupParts);
+    const lookup = await loadNodeLookup(config, {
+      drain,
+      directory: config.redis === '' ? undefined : { serverId, live: () => this.#cluster?.nodes.live() ?? [] },
+      self: record,
+    });
     if (config.redis !== '') {
       // Loaded only now: a lone node needs no Redis client in its memory.
       const { ClusterPart } = await import('./cluster-part.js');
@@ -382,7 +385,7 @@ export class HalleyNode implements ReadinessProbe {
     this.#closers.push(() => clearInterval(housekeeping));
 
     const http = new HttpApi({
-      lookup: await loadNodeLookup(config, { ...lookupParts, directory: cluster?.nodes }),
+      lookup,
       pusher,
       durable: serving?.queue,
       ids: idService.service,

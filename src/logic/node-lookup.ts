@@ -48,13 +48,13 @@ export const DEFAULT_LOOKUP: NodeLookupOptions = {
 export interface NodeLookupParts {
   readonly drain: DrainSwitch;
   /** undefined: this node is alone. */
-  readonly directory: NodeDirectory | undefined;
+  readonly directory: Pick<NodeDirectory, 'serverId' | 'live'> | undefined;
   /** This node as it is now; asked where it is alone. */
   readonly self: () => NodeRecord;
 }
 
 /** The directory's list, in which this node drains from the very moment it was told to, not from its next renewal. */
-function withOwnDrain(directory: NodeDirectory, drain: DrainSwitch): NodeSource {
+function withOwnDrain(directory: Pick<NodeDirectory, 'serverId' | 'live'>, drain: DrainSwitch): NodeSource {
   return {
     live: () => {
       const records = directory.live();
