@@ -40,7 +40,7 @@ export async function startThread(context: ThreadContext): Promise<void> {
   const runtimeCounters = new RuntimeCounters(counters, {
     runtime: context.runtime,
     system: context.system,
-    discards: [context.system.discarded, bucket.discards],
+    discards: [context.system.discarded, ...bucket.discards],
   });
   context.onDying(() => bucket.makeInert());
   context.onCloseSockets(() => bucket.shutDown());

@@ -28,10 +28,13 @@ import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
 import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
+import type { DoorHandlers } from './door.js';
+import type { Doors } from './doors.js';
 import type { FanoutContext } from './fanout-group.js';
 import { FlushScheduler } from './flush-scheduler.js';
 import { GapRecords } from './gap-records.js';
 import { Handshake } from './handshake.js';
+import { openDoors } from './open-doors.js';
 import { PacedBroadcasts } from './paced-broadcasts.js';
 import { Pacer } from './pacer.js';
 import { PacketHandler } from './packet-handler.js';
@@ -41,7 +44,6 @@ import { RoomShards } from './room-shards.js';
 import { codecOf, groupsOf, Subscriptions } from './subscriptions.js';
 import { upstreamOutlet } from './upstream-outlet.js';
 import { WatchSets } from './watch-sets.js';
-import { WsListener } from './ws-listener.js';
 
 const CONTROL_THREAD = 0;
 const CONTROL_MASK = 1 << CONTROL_THREAD;
@@ -50,8 +52,6 @@ const TICKS_PER_SECOND = 1000 / TICK_MS;
 /** A beat a little early must not wait for the next one. */
 const TICK_EARLY_MS = 20;
 const POOL_RETAINED_BYTES = 4_194_304;
-/** Far above every limit of ours, so that a body that is too large is answered with a code and not by uWS's bare close. */
-const MAX_PAYLOAD_BYTES = 131_072;
 
 export interface BucketParts {
   readonly runtime: ThreadRuntime;
@@ -94,7 +94,7 @@ export class Bucket implements ChannelOwner {
   readonly #requests: ControlRequests;
   readonly #recoveries: Recoveries | undefined;
   readonly #app: AppHost;
-  readonly #listener: WsListener;
+  readonly #doors: Doors;
   /** Monotonic time of the last beat or turn, at most TICK_MS old while the thread turns. */
   #coarseMs = 0;
   #nextTickMs = 0;
@@ -117,7 +117,7 @@ export class Bucket implements ChannelOwner {
     this.#pacer = new Pacer(options);
     this.#flushes = new FlushScheduler(this.#pacer, parts.clock, (fn) => this.#guard(undefined, fn));
     const context: FanoutContext = {
-      publish: (topic, bytes) => this.#listener.publish(topic, bytes),
+      publish: (topic, bytes) => this.#doors.publish(topic, bytes),
       pool: this.#pool,
       limits: { maxMessages: options.batchMaxMessages, maxBytes: options.batchMaxBytes },
       onPending: (group) => this.#flushes.add(group),
@@ -271,24 +271,17 @@ export class Bucket implements ChannelOwner {
       flushChannel: (channel) => this.#flushChannel(channel),
       close: (channel, code, reason, advice) => this.#close(channel, { code, reason, doc: '' }, reason, advice),
     });
-    this.#listener = new WsListener(
-      {
-        host: options.host,
-        port: options.port,
-        maxBackpressureBytes: options.maxBackpressureBytes,
-        maxPayloadBytes: MAX_PAYLOAD_BYTES,
-      },
-      {
-        create: () => this.#create(),
-        open: (channel) => this.#opened(channel),
-        message: (channel, bytes, isBinary) => this.#message(channel, bytes, isBinary),
-        dropped: (channel) => this.#subscriptions.mark(channel),
-        ping: (channel) => this.#rearm(channel),
-        drain: (channel) => this.#subscriptions.drained(channel),
-        close: (channel) => this.#closed(channel),
-        onError: (error, channel) => this.#onSocketError(error, channel),
-      },
-    );
+    const handlers: DoorHandlers = {
+      create: () => this.#create(),
+      open: (channel) => this.#opened(channel),
+      message: (channel, bytes, isBinary) => this.#message(channel, bytes, isBinary),
+      dropped: (channel) => this.#subscriptions.mark(channel),
+      ping: (channel) => this.#rearm(channel),
+      drain: (channel) => this.#subscriptions.drained(channel),
+      close: (channel) => this.#closed(channel),
+      onError: (error, channel) => this.#onSocketError(error, channel),
+    };
+    this.#doors = openDoors(options, handlers);
   }
 
   /** Load the application, listen to the rings and open the port. Resolved: the socket is bound. */
@@ -305,7 +298,7 @@ export class Bucket implements ChannelOwner {
     runtime.onRaw(RAW_KIND.GAP, (bytes, offset) => this.#gaps.onGap(bytes, offset));
     runtime.onTurnEnd(() => this.#turnEnd());
     runtime.onReaderGap((fromThread) => this.#onReaderGap(fromThread));
-    await this.#listener.listen();
+    await this.#doors.listen();
     // A beat comes at least as often as the tick does; a timer of its own would wake an idle thread once more for each.
     runtime.onBeat(() => this.#tickWhenDue());
     this.#coarseMs = this.#parts.clock.monotonicMs();
@@ -317,7 +310,7 @@ export class Bucket implements ChannelOwner {
    */
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.#listener.stopAccepting();
+    this.#doors.stopAccepting();
     if (!this.#outbox.isEmpty) this.#outbox.flush();
     this.#flushes.flushNow();
     const channels = [...this.#slots.all()].toSorted((a, b) => unsentBytes(a) - unsentBytes(b));
@@ -333,14 +326,14 @@ export class Bucket implements ChannelOwner {
   }
 
   /** What was dropped on purpose, for the counters. */
-  get discards(): DiscardCounter {
-    return this.#listener.discards;
+  get discards(): readonly DiscardCounter[] {
+    return this.#doors.discards;
   }
 
   /** Make every handler inert (crash rule, first step). */
   makeInert(): void {
     this.#stopping = true;
-    this.#listener.makeInert();
+    this.#doors.makeInert();
   }
 
   /** Close every socket and timer at once (crash rule, second step; end of a stop). */
@@ -348,7 +341,7 @@ export class Bucket implements ChannelOwner {
     this.#nextTickMs = Infinity;
     this.#flushes.close();
     this.#broadcasts.close();
-    this.#listener.closeAll();
+    this.#doors.closeAll();
     this.#link.close();
   }
 
@@ -374,7 +367,7 @@ export class Bucket implements ChannelOwner {
   #closed(channel: Channel): void {
     const wasAccepted = channel.has(CHANNEL_FLAG.ACCEPTED);
     channel.state = CHANNEL_STATE.CLOSED;
-    channel.ws = undefined;
+    channel.socket = undefined;
     channel.backlog = undefined;
     const { counters } = this.#parts;
     this.#handshake.closed(channel);
@@ -411,8 +404,8 @@ export class Bucket implements ChannelOwner {
     detail: string,
     advice?: { readonly reconnect: boolean; readonly retryAfterMs: number },
   ): void {
-    const ws = channel.ws;
-    if (ws === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
+    const { socket } = channel;
+    if (socket === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
     const reconnect = advice?.reconnect ?? row.code < 3500;
     if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED)) {
       const body = { code: row.code, reason: detail, reconnect, retryAfterMs: advice?.retryAfterMs ?? 0, nodes: [] };
@@ -421,8 +414,8 @@ export class Bucket implements ChannelOwner {
     channel.state = CHANNEL_STATE.CLOSED;
     this.#closingCode = row.code;
     // A client that does not read would never see a close frame: its socket is cut.
-    if (channel.has(CHANNEL_FLAG.SLOW)) ws.close();
-    else ws.end(row.code, closeReason(detail));
+    if (channel.has(CHANNEL_FLAG.SLOW)) socket.close();
+    else socket.end(row.code, closeReason(detail));
     this.#closingCode = 0;
   }
 
@@ -521,8 +514,8 @@ export class Bucket implements ChannelOwner {
   #setRefusing(refusing: boolean): void {
     if (refusing === this.#refusing || this.#stopping) return;
     this.#refusing = refusing;
-    if (refusing) this.#listener.stopAccepting();
-    else void this.#listener.listen().catch((error) => this.#parts.log.error({ err: error }, 'listening again failed'));
+    if (refusing) this.#doors.stopAccepting();
+    else void this.#doors.listen().catch((error) => this.#parts.log.error({ err: error }, 'listening again failed'));
   }
 
   // Records.
@@ -604,7 +597,7 @@ export class Bucket implements ChannelOwner {
 }
 
 function unsentBytes(channel: Channel): number {
-  return channel.ws?.getBufferedAmount() ?? 0;
+  return channel.socket?.getBufferedAmount() ?? 0;
 }
 
 /** RFC 6455: a close reason has at most 123 bytes. */

@@ -15,7 +15,7 @@ let idOutcome: Outcome;
 beforeEach(() => {
   channel = new Channel({} as ChannelOwner);
   socket = new FakeSocket();
-  channel.ws = socket.ws;
+  channel.socket = socket.asSocket;
   channel.state = CHANNEL_STATE.READY;
   dropped = [];
   frameCount = 0;
@@ -100,7 +100,7 @@ describe('what uWS answers', () => {
     channel.state = CHANNEL_STATE.CLOSED;
     socket.fate = 'cut';
     expect(writer.packet(channel, 8, 1, 1)).toBe(SEND_OUTCOME.CLOSED);
-    channel.ws = undefined;
+    channel.socket = undefined;
     expect(writer.frame(channel, FRAME_OP.TEXT, new Uint8Array(1))).toBe(SEND_OUTCOME.CLOSED);
     expect([dropped, frameCount]).toEqual([[], 0]);
   });

@@ -18,10 +18,7 @@ import {
 } from '../../protocol/index.js';
 import { FRAME_OP, type FrameOp } from '../../push/index.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
-
-/** What uWS answers to send(). */
-const UWS_SENT = 1;
-const UWS_BUFFERED = 0;
+import { SOCKET_ANSWER } from './channel-socket.js';
 
 const NO_BODY = new Uint8Array(0);
 const SCRATCH_BYTES = 8_192;
@@ -95,12 +92,12 @@ export class ChannelWriter {
   }
 
   frame(channel: Channel, opCode: FrameOp, bytes: Uint8Array): SendOutcome {
-    const ws = channel.ws;
-    if (ws === undefined || channel.state === CHANNEL_STATE.CLOSED) return SEND_OUTCOME.CLOSED;
-    const answer = opCode === FRAME_OP.PING ? ws.ping(bytes) : ws.send(bytes, opCode !== FRAME_OP.TEXT);
-    if (answer === UWS_SENT || answer === UWS_BUFFERED) {
+    const { socket } = channel;
+    if (socket === undefined || channel.state === CHANNEL_STATE.CLOSED) return SEND_OUTCOME.CLOSED;
+    const answer = opCode === FRAME_OP.PING ? socket.ping(bytes) : socket.send(bytes, opCode !== FRAME_OP.TEXT);
+    if (answer === SOCKET_ANSWER.SENT || answer === SOCKET_ANSWER.BUFFERED) {
       this.#links.onFrame();
-      return answer === UWS_SENT ? SEND_OUTCOME.SENT : SEND_OUTCOME.BUFFERED;
+      return answer === SOCKET_ANSWER.SENT ? SEND_OUTCOME.SENT : SEND_OUTCOME.BUFFERED;
     }
     this.#links.onDropped(channel);
     return SEND_OUTCOME.DROPPED;

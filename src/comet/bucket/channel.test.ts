@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { SEND_OUTCOME } from '../../errors/index.js';
 import { BucketParts } from '../fixtures/bucket-parts.js';
-import { CHANNEL_STATE, remoteAddressOf } from './channel.js';
+import { CHANNEL_STATE } from './channel.js';
+import { remoteAddressOf } from './channel-socket.js';
 
 describe('an address', () => {
   it.each([
@@ -12,7 +13,7 @@ describe('an address', () => {
   ])('%s is told as %s', (text, address) => {
     const { channel, socket } = new BucketParts().channel();
     socket.address = text;
-    expect([remoteAddressOf(socket.ws), channel.remoteAddress()]).toEqual([address, address]);
+    expect([remoteAddressOf(socket.asSocket), channel.remoteAddress()]).toEqual([address, address]);
   });
 });
 

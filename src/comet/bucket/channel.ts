@@ -4,9 +4,9 @@
  *
  * Threads: its bucket.
  */
-import type { WebSocket } from 'uWebSockets.js';
 import { SEND_OUTCOME, type SendOutcome } from '../../errors/index.js';
 import type { Channel as ChannelPort, FrameOp, Meta } from '../../push/index.js';
+import { type ChannelSocket, remoteAddressOf } from './channel-socket.js';
 import type { RoomCohort, RoomShard } from './room-shard.js';
 import type { WatchSet } from './watch-sets.js';
 
@@ -47,11 +47,6 @@ export interface ChannelOwner {
   setIdle(channel: Channel, idleMs: number): void;
 }
 
-/** uWS's object of a socket, with the way back to its channel. */
-export interface ChannelSocket extends WebSocket<unknown> {
-  channel?: Channel;
-}
-
 const NO_META: Meta = Object.freeze({});
 const DOWNSTREAM_OP = 5;
 
@@ -63,8 +58,8 @@ export interface Backlog {
 
 export class Channel implements ChannelPort {
   readonly owner: ChannelOwner;
-  /** Valid until the close handler has run. */
-  ws: ChannelSocket | undefined = undefined;
+  /** Its socket on whatever transport, valid until the close handler has run. */
+  socket: ChannelSocket | undefined = undefined;
   state: ChannelState = CHANNEL_STATE.OPEN;
   flags = 0;
   /** Index in the bucket's slot table; -1 without one. */
@@ -135,7 +130,7 @@ export class Channel implements ChannelPort {
   }
 
   remoteAddress(): string {
-    return this.ws === undefined || this.state === CHANNEL_STATE.CLOSED ? '' : remoteAddressOf(this.ws);
+    return this.socket === undefined || this.state === CHANNEL_STATE.CLOSED ? '' : remoteAddressOf(this.socket);
   }
 
   rooms(): readonly string[] {
@@ -156,18 +151,4 @@ export class Channel implements ChannelPort {
   close(code?: number, reason?: string): void {
     this.owner.closeChannel(this, code ?? 3501, reason ?? 'closed by the application');
   }
-}
-
-const addressText = new TextDecoder('latin1');
-
-/** The client's address as text; an IPv4 address mapped into IPv6 is given as IPv4. */
-export function remoteAddressOf(ws: ChannelSocket): string {
-  const text = addressText.decode(ws.getRemoteAddressAsText());
-  return text.startsWith('0000:0000:0000:0000:0000:ffff:') ? mappedIpv4(text) : text;
-}
-
-function mappedIpv4(text: string): string {
-  const [high, low] = text.slice(30).split(':');
-  const value = (Number.parseInt(high ?? '0', 16) << 16) | Number.parseInt(low ?? '0', 16);
-  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join('.');
 }

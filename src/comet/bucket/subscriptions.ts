@@ -54,12 +54,12 @@ export class Subscriptions {
 
   /** Subscribe the channel to a group. A slow channel follows when it has recovered. */
   subscribe(channel: Channel, group: FanoutGroup): void {
-    if (channel.has(CHANNEL_FLAG.OUT) || channel.ws === undefined) return;
+    if (channel.has(CHANNEL_FLAG.OUT) || channel.socket === undefined) return;
     if (channel.has(CHANNEL_FLAG.EXTENDED)) {
-      channel.ws.subscribe(group.topicExtended);
+      channel.socket.subscribe(group.topicExtended);
       group.extendedCount += 1;
     } else {
-      channel.ws.subscribe(group.topicPlain);
+      channel.socket.subscribe(group.topicPlain);
       group.plainCount += 1;
     }
   }
@@ -70,8 +70,8 @@ export class Subscriptions {
     if (extended) group.extendedCount -= 1;
     else group.plainCount -= 1;
     // After the close handler uWS has left all topics already and the socket must not be touched.
-    if (channel.state !== CHANNEL_STATE.CLOSED && channel.ws !== undefined) {
-      channel.ws.unsubscribe(extended ? group.topicExtended : group.topicPlain);
+    if (channel.state !== CHANNEL_STATE.CLOSED && channel.socket !== undefined) {
+      channel.socket.unsubscribe(extended ? group.topicExtended : group.topicPlain);
     }
   }
 
@@ -86,7 +86,8 @@ export class Subscriptions {
 
   /** From uWS `drain`: the channel may have caught up. */
   drained(channel: Channel): void {
-    if (!channel.has(CHANNEL_FLAG.OUT) || channel.ws === undefined || channel.ws.getBufferedAmount() > 0) return;
+    if (!channel.has(CHANNEL_FLAG.OUT) || channel.socket === undefined || channel.socket.getBufferedAmount() > 0)
+      return;
     this.#slow.delete(channel);
     channel.flags &= ~(CHANNEL_FLAG.SLOW | CHANNEL_FLAG.OUT);
     this.#links.onRecovered();

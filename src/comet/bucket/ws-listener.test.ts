@@ -7,7 +7,8 @@ import { eventually } from '../../../test/kit/eventually.js';
 import { CLOSE } from '../../errors/index.js';
 import { probePort } from '../../push/index.js';
 import { Channel, type ChannelOwner } from './channel.js';
-import { type WsHandlers, WsListener } from './ws-listener.js';
+import type { DoorHandlers } from './door.js';
+import { WsListener } from './ws-listener.js';
 
 const HOST = '127.0.0.1';
 const listeners: WsListener[] = [];
@@ -18,7 +19,7 @@ afterEach(() => {
 });
 
 /** A listener on a free port; every handler notes its call, then does what the test wants. */
-async function listen(own: Partial<WsHandlers> = {}, limits: { maxBackpressureBytes?: number } = {}) {
+async function listen(own: Partial<DoorHandlers> = {}, limits: { maxBackpressureBytes?: number } = {}) {
   const events: string[] = [];
   const channels: Channel[] = [];
   const note = <A extends unknown[]>(name: string, then: ((...args: A) => void) | undefined) => {
@@ -78,7 +79,7 @@ describe('the WebSocket listener', () => {
     const { port, events, channels } = await listen({
       message: (channel, bytes, isBinary) => {
         seen.push([channel, new TextDecoder().decode(bytes), isBinary]);
-        channel.ws?.send('answer', false);
+        channel.socket?.send(Buffer.from('answer'), false);
       },
     });
     const client = await connect(port, '/sub?token=x');
@@ -95,9 +96,9 @@ describe('the WebSocket listener', () => {
   });
 
   it('publishes to the members of a topic', async () => {
-    const { listener, port, channels } = await listen({ open: (channel) => void channel.ws?.subscribe('room') });
+    const { listener, port, channels } = await listen({ open: (channel) => void channel.socket?.subscribe('room') });
     const members = [await connect(port), await connect(port)];
-    channels[1]?.ws?.unsubscribe('room');
+    channels[1]?.socket?.unsubscribe('room');
     listener.publish('room', new TextEncoder().encode('hello'));
     await eventually(() => members[0]?.received.length === 1);
     expect(members.map(({ received }) => received)).toEqual([['b:hello'], []]);
@@ -127,7 +128,7 @@ describe('the WebSocket listener', () => {
 
   it('reports what uWS drops for a client that does not read, and its drain', async () => {
     const { listener, port, events } = await listen(
-      { open: (channel) => void channel.ws?.subscribe('room') },
+      { open: (channel) => void channel.socket?.subscribe('room') },
       { maxBackpressureBytes: 16_384 },
     );
     const client = await connect(port);
@@ -168,7 +169,7 @@ describe('a handler that throws', () => {
 
   it('in dropped and drain never reaches C++', async () => {
     const { listener, port, events } = await listen(
-      { open: (channel) => void channel.ws?.subscribe('room'), dropped: boom, drain: boom },
+      { open: (channel) => void channel.socket?.subscribe('room'), dropped: boom, drain: boom },
       { maxBackpressureBytes: 16_384 },
     );
     const client = await connect(port);

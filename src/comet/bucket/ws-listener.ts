@@ -8,7 +8,9 @@
  */
 import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
 import { CLOSE, type CloseCodeRow, DiscardCounter, HalleyError } from '../../errors/index.js';
-import type { Channel, ChannelSocket } from './channel.js';
+import type { Channel } from './channel.js';
+import type { ChannelSocket } from './channel-socket.js';
+import type { Door, DoorHandlers } from './door.js';
 
 export interface WsListenerOptions {
   readonly host: string;
@@ -18,29 +20,14 @@ export interface WsListenerOptions {
   readonly maxPayloadBytes: number;
 }
 
-/** What happens on the sockets. Every handler runs inside a try/catch whose errors go to `onError`. */
-export interface WsHandlers {
-  /** A fresh channel for a new socket, or the code to refuse it with. */
-  readonly create: () => Channel | CloseCodeRow;
-  readonly open: (channel: Channel) => void;
-  readonly message: (channel: Channel, bytes: Uint8Array, isBinary: boolean) => void;
-  readonly dropped: (channel: Channel) => void;
-  /** A WebSocket ping came; uWS has answered it. */
-  readonly ping: (channel: Channel) => void;
-  readonly drain: (channel: Channel) => void;
-  readonly close: (channel: Channel) => void;
-  readonly onError: (error: unknown, channel: Channel | undefined) => void;
-}
-
-export class WsListener {
+export class WsListener implements Door {
   readonly #app: TemplatedApp;
   readonly #options: WsListenerOptions;
   #listenSocket: us_listen_socket | undefined;
   #inert = false;
-  /** Errors of the error handler itself. */
   readonly discards = new DiscardCounter();
 
-  constructor(options: WsListenerOptions, handlers: WsHandlers) {
+  constructor(options: WsListenerOptions, handlers: DoorHandlers) {
     this.#options = options;
     this.#app = uWS.App();
     // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
@@ -62,7 +49,7 @@ export class WsListener {
           channel = created;
           // uWS keeps one object per socket; a field on it is the shortest way to the channel and costs no second object.
           ws.channel = channel;
-          channel.ws = ws;
+          channel.socket = ws;
           handlers.open(channel);
         } catch (error) {
           this.#failed(error, channel, handlers);
@@ -94,12 +81,10 @@ export class WsListener {
     });
   }
 
-  /** Publish to every member of the topic; the bytes are valid until return is enough. */
   publish(topic: string, bytes: Uint8Array): void {
     this.#app.publish(topic, bytes, true);
   }
 
-  /** Start accepting. Rejects with HalleyError `LISTEN_FAILED`. */
   listen(): Promise<void> {
     const { host, port } = this.#options;
     return new Promise((resolve, reject) => {
@@ -118,25 +103,22 @@ export class WsListener {
     return this.#listenSocket !== undefined;
   }
 
-  /** Stop accepting; open sockets stay. */
   stopAccepting(): void {
     if (this.#listenSocket === undefined) return;
     uWS.us_listen_socket_close(this.#listenSocket);
     this.#listenSocket = undefined;
   }
 
-  /** Handlers do nothing from now on (crash rule). */
   makeInert(): void {
     this.#inert = true;
   }
 
-  /** Close the listen socket and every socket. */
   closeAll(): void {
     this.#listenSocket = undefined;
     this.#app.close();
   }
 
-  #guard(ws: ChannelSocket, handlers: WsHandlers, handle: (channel: Channel) => void): void {
+  #guard(ws: ChannelSocket, handlers: DoorHandlers, handle: (channel: Channel) => void): void {
     const { channel } = ws;
     if (this.#inert || channel === undefined) return;
     try {
@@ -147,7 +129,7 @@ export class WsListener {
   }
 
   /** The error handler is our own code and must not throw; if it does, the process must still not abort. */
-  #failed(error: unknown, channel: Channel | undefined, handlers: WsHandlers): void {
+  #failed(error: unknown, channel: Channel | undefined, handlers: DoorHandlers): void {
     try {
       handlers.onError(error, channel);
     } catch (second) {

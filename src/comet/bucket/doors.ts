@@ -1,0 +1,51 @@
+/**
+ * The doors of a bucket as one: the WebSocket first, because it is the hot path, and whatever else is configured.
+ *
+ * Threads: its bucket.
+ * Hot path: publish().
+ */
+import type { DiscardCounter } from '../../errors/index.js';
+import type { Door } from './door.js';
+
+export class Doors {
+  readonly #main: Door;
+  /** Undefined where there is only the WebSocket. */
+  readonly #others: readonly Door[] | undefined;
+
+  constructor(main: Door, others: readonly Door[]) {
+    this.#main = main;
+    this.#others = others.length === 0 ? undefined : others;
+  }
+
+  get discards(): readonly DiscardCounter[] {
+    return this.#all().map((door) => door.discards);
+  }
+
+  /** Resolved: every port is bound. */
+  async listen(): Promise<void> {
+    await Promise.all(this.#all().map((door) => door.listen()));
+  }
+
+  stopAccepting(): void {
+    for (const door of this.#all()) door.stopAccepting();
+  }
+
+  publish(topic: string, bytes: Uint8Array): void {
+    this.#main.publish(topic, bytes);
+    const others = this.#others;
+    if (others === undefined) return;
+    for (let index = 0; index < others.length; index++) others[index]!.publish(topic, bytes);
+  }
+
+  makeInert(): void {
+    for (const door of this.#all()) door.makeInert();
+  }
+
+  closeAll(): void {
+    for (const door of this.#all()) door.closeAll();
+  }
+
+  #all(): readonly Door[] {
+    return this.#others === undefined ? [this.#main] : [this.#main, ...this.#others];
+  }
+}
