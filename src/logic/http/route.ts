@@ -10,7 +10,7 @@ import type {
   ReadinessProbe,
   SessionStore,
 } from '../../push/index.js';
-import type { RequestPeer } from '../client-address.js';
+import type { RequestPeer } from '../../address/index.js';
 import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
 import type { IdRouteServices } from './ids-routes.js';
