@@ -259,7 +259,7 @@ export class HalleyNode implements ReadinessProbe {
         : allocateAddressCounts(
             threadCount,
             config.limits.channels_per_bucket,
-            config.limits.ipv6_prefix_bits,
+            config.limits.ip_prefix_bits,
             randomInt(2 ** 32),
           );
     const addressCounts = addressCountsMemory && new AddressCounts(addressCountsMemory, 0);

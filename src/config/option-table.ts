@@ -105,7 +105,7 @@ export const GROUP_OPTIONS = {
       [0, 1_048_576],
       'Connections one client address may have on this node; 0 sets no bound.',
     ),
-    ipv6_prefix_bits: int(64, [16, 64], 'IPv6 addresses with so many bits in common count as one.'),
+    ip_prefix_bits: int(64, [16, 64], 'IPv6 addresses with so many bits in common count as one.'),
     connects_per_s: int(0, [0, 1_000_000], 'Connects per second that one bucket accepts; 0 sets no bound.'),
     connects_burst: int(200, [1, 1_048_576], 'Connects that one bucket accepts at once while connects_per_s is on.'),
     messages_per_s: int(

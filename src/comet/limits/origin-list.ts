@@ -60,7 +60,8 @@ export class OriginList {
     if (problem !== undefined) {
       throw new HalleyError('ORIGIN_INVALID', `each of limits.allowed_origins ${problem}`, { item: index + 1, entry });
     }
-    const match = ENTRY.exec(entry);
+    // Without its own case, null would be a host of that name.
+    const match = entry === 'null' ? null : ENTRY.exec(entry);
     if (match === null) {
       this.#exact.add(entry);
       return;

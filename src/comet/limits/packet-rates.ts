@@ -23,6 +23,8 @@ export interface PacketRatesOptions {
 const HEARTBEAT_MAX_BYTES = 16 + 4;
 const HEARTBEAT_FREE_MS = 1000;
 const MIN_SLOTS = 1024;
+/** Tokens are kept in thousandths, as in token-bucket.ts. */
+const TOKEN = 1000;
 const NO_ROWS = new Float64Array(0);
 
 /** One limit of all channels. */
@@ -33,8 +35,8 @@ class Buckets {
   #atMs = NO_ROWS;
 
   constructor(perSec: number, burst: number) {
-    this.#perMs = perSec / 1000;
-    this.#burst = burst;
+    this.#perMs = perSec;
+    this.#burst = burst * TOKEN;
   }
 
   grow(slotCount: number): void {
@@ -53,11 +55,11 @@ class Buckets {
     this.#atMs[slot] = nowMs;
     const tokens = Math.min(this.#burst, this.#tokens[slot]! + passedMs * this.#perMs);
     this.#tokens[slot] = tokens;
-    return tokens >= cost;
+    return tokens >= cost * TOKEN;
   }
 
   spend(slot: number, cost: number): void {
-    this.#tokens[slot]! -= cost;
+    this.#tokens[slot]! -= cost * TOKEN;
   }
 }
 
