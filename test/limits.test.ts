@@ -1,6 +1,7 @@
 /** Limits of connections and packets, and the client's address behind proxies, on the whole program. */
-import { request } from 'node:http';
+
 import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,7 +30,11 @@ interface Refused {
   readonly body: unknown;
 }
 
-function refused(port: number, headers: Readonly<Record<string, string>> = {}, localAddress?: string): Promise<Refused> {
+function refused(
+  port: number,
+  headers: Readonly<Record<string, string>> = {},
+  localAddress?: string,
+): Promise<Refused> {
   return new Promise((resolve, reject) => {
     const req = request({
       host: '127.0.0.1',
@@ -325,7 +330,8 @@ describe('a channel that never reads and sends heartbeats', () => {
 describe('reconnect advice', () => {
   it('goes into op 8, into op 6 of a move, and into op 6 of a shutdown', async () => {
     const halley = await startHalley({ env: { HALLEY_RECONNECT_WINDOW_MS: '4321' } });
-    const adviceOf = (client: WireClient) => JSON.parse(client.packets.find(({ op }) => op === 6)?.body.toString() ?? '');
+    const adviceOf = (client: WireClient) =>
+      JSON.parse(client.packets.find(({ op }) => op === 6)?.body.toString() ?? '');
     const clients = await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
         WireClient.connect(halley.wsUrl, { mid: 1, key: `moved-${index}`, extended: true }),

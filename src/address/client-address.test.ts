@@ -90,7 +90,9 @@ describe('where our proxies write Forwarded', () => {
 
   it('is read in no other case: a client behind a proxy that appends to X-Forwarded-For may write it', () => {
     const headers = { forwarded: 'for=192.0.2.66', 'x-forwarded-for': '203.0.113.5' };
-    expect(new ClientAddress(['10.0.0.0/8']).of({ socket: { remoteAddress: '10.0.0.1' }, headers })).toBe('203.0.113.5');
+    expect(new ClientAddress(['10.0.0.0/8']).of({ socket: { remoteAddress: '10.0.0.1' }, headers })).toBe(
+      '203.0.113.5',
+    );
   });
 });
 

@@ -24,7 +24,10 @@ export const DRAIN_COMMAND: OperatorCommand = {
     flags.noWords();
     const moveOverMs = flags.integer('move', [0, MAX_MOVE_OVER_MS]);
     if (moveOverMs !== undefined && flags.has('off')) throw misuse('--move goes with a drain, not with --off');
-    const bytes = JSON.stringify({ drain: !flags.has('off'), ...(moveOverMs === undefined ? {} : { move_over_ms: moveOverMs }) });
+    const bytes = JSON.stringify({
+      drain: !flags.has('off'),
+      ...(moveOverMs === undefined ? {} : { move_over_ms: moveOverMs }),
+    });
     return async (api) => {
       const data = await api.post('/halley/node/drain', { mediaType: 'application/json', bytes }, DRAINING);
       const now = data.draining ? 'draining: it gets no new clients' : 'back: it gets new clients again';

@@ -1,9 +1,10 @@
 /**
  * What a bucket is started with: plain data that crosses the thread boundary once.
  */
+
+import type { CounterMemory, LogLevel } from '../../telemetry/index.js';
 import type { AdmissionOptions } from '../limits/open-admission.js';
 import type { PacketGateOptions } from '../limits/packet-gate.js';
-import type { CounterMemory, LogLevel } from '../../telemetry/index.js';
 
 export interface BucketOptions {
   readonly host: string;

@@ -403,12 +403,7 @@ export class Bucket implements ChannelOwner {
   }
 
   /** Close with a code; an extended channel that is ready hears op 6 first. */
-  #close(
-    channel: Channel,
-    row: CloseCodeRow,
-    detail: string,
-    advice?: CloseAdvice,
-  ): void {
+  #close(channel: Channel, row: CloseCodeRow, detail: string, advice?: CloseAdvice): void {
     const { socket } = channel;
     if (socket === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
     const metric = closeMetric(row.code);

@@ -32,7 +32,7 @@ export class ChannelRooms {
 
   /**
    * @param roomsPerChannel rooms a channel may be in besides its primary one
-   * @param onRefused called for each room that a channel cannot join because of a limit
+   * @param onRefused called for each room that a channel asked for and cannot be in
    */
   constructor(
     shards: RoomShards,
@@ -120,7 +120,10 @@ export class ChannelRooms {
       done(
         rooms.map((room, index) => {
           const refusal = refusals[index];
-          if (refusal !== undefined) return failed(room, refusal);
+          if (refusal !== undefined) {
+            this.#onRefused();
+            return failed(room, refusal);
+          }
           const shard = shards[next];
           next += 1;
           if (shard === undefined || !shard.active) {
@@ -136,6 +139,11 @@ export class ChannelRooms {
         }),
       );
     });
+  }
+
+  /** A room was refused before it came here. */
+  refuse(): void {
+    this.#onRefused();
   }
 
   /** Put the channel into an active shard at the backend's wish, if it may be in one more. */

@@ -139,14 +139,10 @@ export class PacketHandler {
       }
       // The header is reused by whatever the packet sets off.
       const packetBytes = header.packetBytes;
-      if (!this.#links.onPacket(channel, header)) {
-        offset += packetBytes;
-        continue;
-      }
-      if (channel.state === CHANNEL_STATE.CONNECTING || channel.has(CHANNEL_FLAG.BUSY)) {
-        if (!this.#enqueue(channel, bytes.slice(offset, offset + packetBytes))) return;
-      } else {
-        this.#handle(channel, bytes, header);
+      if (this.#links.onPacket(channel, header)) {
+        if (channel.state === CHANNEL_STATE.CONNECTING || channel.has(CHANNEL_FLAG.BUSY)) {
+          if (!this.#enqueue(channel, bytes.slice(offset, offset + packetBytes))) return;
+        } else this.#handle(channel, bytes, header);
       }
       offset += packetBytes;
     } while (offset < bytes.length && channel.state !== CHANNEL_STATE.CLOSED);
@@ -270,6 +266,7 @@ export class PacketHandler {
       (room !== '' &&
         (roomIdProblem(room, this.#limits.roomIdBytes) !== undefined || channel.allowsRoom?.(room) === false));
     if (refused) {
+      this.#rooms.refuse();
       // goim answers also where the change failed; the echo says nothing about success.
       this.#writer.packet(channel, OP.CHANGE_ROOM_REPLY, seq, ver, body);
       return;
@@ -293,6 +290,7 @@ export class PacketHandler {
         else ops.delete(op);
       }
       if (ops.size <= this.#limits.watchOps) this.setWatch(channel, [...ops]);
+      else this.#links.onOversized();
     }
     this.#writer.packet(channel, header.op + 1, header.seq, header.ver, body);
   }

@@ -13,7 +13,7 @@ import uWS, {
   type us_listen_socket,
   type us_socket_context_t,
 } from 'uWebSockets.js';
-import { CLOSE, type CloseCodeRow, DiscardCounter, HalleyError } from '../../errors/index.js';
+import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { Admission } from '../limits/admission.js';
 import { readsProxyHeaders } from '../limits/uws-proxy-probe.js';
 import { WsAdmission } from '../limits/ws-admission.js';

@@ -60,14 +60,16 @@ describe('connections per address', () => {
     const addresses = Array.from({ length: 2 * COUNT_WINDOW_SLOTS + 1 }, (_, index) => `203.0.113.${index}`);
     const slots = addresses.map((address) => counts.enter(address, 5));
     expect(slots).toContain(COUNT_REFUSED.FULL);
-    for (const [index, address] of addresses.entries()) expect(counts.countOf(address)).toBe(slots[index]! >= 0 ? 1 : 0);
+    for (const [index, address] of addresses.entries())
+      expect(counts.countOf(address)).toBe(slots[index]! >= 0 ? 1 : 0);
     expect(new Set(slots.filter((slot) => slot >= 0)).size).toBe(slots.filter((slot) => slot >= 0).length);
   });
 
   it('holds a full bucket of distinct addresses', () => {
     const counts = new AddressCounts(allocateAddressCounts(2, 20_000, 64, SEED), 1);
     let refused = 0;
-    for (let index = 0; index < 20_000; index++) if (counts.enter(`10.7.${index >> 8}.${index & 255}`, 1) < 0) refused += 1;
+    for (let index = 0; index < 20_000; index++)
+      if (counts.enter(`10.7.${index >> 8}.${index & 255}`, 1) < 0) refused += 1;
     expect(refused).toBe(0);
   });
 
@@ -78,31 +80,36 @@ describe('connections per address', () => {
       host: fc.integer({ min: 0, max: 5 }),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 120 }), fc.integer({ min: 1, max: 4 }), fc.integer(), (steps, limit, seed) => {
-        const memory = allocateAddressCounts(4, 16, 64, seed);
-        const buckets = [0, 1, 2, 3].map((thread) => new AddressCounts(memory, thread));
-        const held = new Map<string, number[]>();
-        const keyOf = (bucket: number, host: number) => `${bucket} ${host}`;
-        const countOf = (host: number) =>
-          [1, 2, 3].reduce((sum, bucket) => sum + (held.get(keyOf(bucket, host))?.length ?? 0), 0);
-        for (const { kind, bucket, host } of steps) {
-          const address = `192.0.2.${host}`;
-          const slots = held.get(keyOf(bucket, host)) ?? [];
-          held.set(keyOf(bucket, host), slots);
-          if (kind === 'enter') {
-            const slot = buckets[bucket]!.enter(address, limit);
-            expect(slot >= 0).toBe(countOf(host) < limit);
-            if (slot >= 0) slots.push(slot);
-          } else if (kind === 'leave') {
-            const slot = slots.pop();
-            if (slot !== undefined) buckets[bucket]!.leave(slot);
-          } else {
-            buckets[0]!.forgetThread(bucket);
-            for (let each = 0; each <= 5; each++) held.set(keyOf(bucket, each), []);
+      fc.property(
+        fc.array(step, { maxLength: 120 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer(),
+        (steps, limit, seed) => {
+          const memory = allocateAddressCounts(4, 16, 64, seed);
+          const buckets = [0, 1, 2, 3].map((thread) => new AddressCounts(memory, thread));
+          const held = new Map<string, number[]>();
+          const keyOf = (bucket: number, host: number) => `${bucket} ${host}`;
+          const countOf = (host: number) =>
+            [1, 2, 3].reduce((sum, bucket) => sum + (held.get(keyOf(bucket, host))?.length ?? 0), 0);
+          for (const { kind, bucket, host } of steps) {
+            const address = `192.0.2.${host}`;
+            const slots = held.get(keyOf(bucket, host)) ?? [];
+            held.set(keyOf(bucket, host), slots);
+            if (kind === 'enter') {
+              const slot = buckets[bucket]!.enter(address, limit);
+              expect(slot >= 0).toBe(countOf(host) < limit);
+              if (slot >= 0) slots.push(slot);
+            } else if (kind === 'leave') {
+              const slot = slots.pop();
+              if (slot !== undefined) buckets[bucket]!.leave(slot);
+            } else {
+              buckets[0]!.forgetThread(bucket);
+              for (let each = 0; each <= 5; each++) held.set(keyOf(bucket, each), []);
+            }
+            for (let each = 0; each <= 5; each++) expect(buckets[0]!.countOf(`192.0.2.${each}`)).toBe(countOf(each));
           }
-          for (let each = 0; each <= 5; each++) expect(buckets[0]!.countOf(`192.0.2.${each}`)).toBe(countOf(each));
-        }
-      }),
+        },
+      ),
     );
   });
 
@@ -114,7 +121,15 @@ describe('connections per address', () => {
     const start = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
     const limit = 3;
     const workers = Array.from({ length: threadCount }, (_, index) => {
-      const workerData: AddressStressData = { memory, truth, start, thread: index + 1, limit, rounds: 40_000, seed: index };
+      const workerData: AddressStressData = {
+        memory,
+        truth,
+        start,
+        thread: index + 1,
+        limit,
+        rounds: 40_000,
+        seed: index,
+      };
       return new Worker(new URL('address-stress.worker.js', DIST), { workerData });
     });
     const exits = await Promise.all(workers.map((worker) => once(worker, 'exit')));

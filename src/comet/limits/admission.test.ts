@@ -65,7 +65,9 @@ describe('a connection', () => {
     const { admission, clock, counters } = rig({ connectsPerSec: 2, connectsBurst: 2, reconnectWindowMs: 0 });
     const enter = () => {
       const entered = admission.enter('192.0.2.1');
-      return typeof entered === 'number' ? entered : `${entered.status} ${retryAfterS(entered)} ${entered.retryAfterMs}`;
+      return typeof entered === 'number'
+        ? entered
+        : `${entered.status} ${retryAfterS(entered)} ${entered.retryAfterMs}`;
     };
     expect([enter(), enter(), enter()]).toEqual([NO_TICKET, NO_TICKET, '503 Service Unavailable 1 500']);
     clock.advance(499);
@@ -79,7 +81,8 @@ describe('a connection', () => {
     const { admission, clock, addressCounts } = rig({ connectionsPerIp: 1, connectsPerSec: 1, connectsBurst: 2 });
     expect(admission.enter('192.0.2.1')).toBeGreaterThanOrEqual(0);
     // At the limit of its address, ten times: no token is spent.
-    for (let count = 0; count < 10; count++) expect(admission.enter('192.0.2.1')).toMatchObject({ row: { code: 3008 } });
+    for (let count = 0; count < 10; count++)
+      expect(admission.enter('192.0.2.1')).toMatchObject({ row: { code: 3008 } });
     expect(admission.enter('192.0.2.2')).toBeGreaterThanOrEqual(0);
     // No token left: the address is not counted either.
     expect(admission.enter('192.0.2.3')).toMatchObject({ row: { code: 3002 } });

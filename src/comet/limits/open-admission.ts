@@ -30,7 +30,11 @@ export interface AdmissionOptions {
  */
 export function openAdmission(
   options: AdmissionOptions & { readonly reconnectWindowMs: number },
-  parts: { readonly clock: Clock; readonly counters: ThreadCounters; readonly addressCounts?: AddressCounts | undefined },
+  parts: {
+    readonly clock: Clock;
+    readonly counters: ThreadCounters;
+    readonly addressCounts?: AddressCounts | undefined;
+  },
 ): Admission | undefined {
   const { allowedOrigins, connectionsPerIp, connectsPerSec, connectsBurst, proxyProtocol, trustedProxies } = options;
   const isOn =

@@ -95,19 +95,25 @@ describe('a PROXY protocol header', () => {
     const places = fc.array(fc.nat(9000), { maxLength: 12 });
     const flips = fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 3 });
     fc.assert(
-      fc.property(fc.constantFrom(...starts), flips, fc.uint8Array({ maxLength: 300 }), places, (start, changes, tail, cuts) => {
-        const bytes = new Uint8Array([...start, ...tail]);
-        for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
-        const whole = feedAll([bytes]);
-        const split = feedAll(cut(bytes, cuts));
-        expect(split.result.status).toBe(whole.result.status);
-        expect(split.rest).toEqual(whole.rest);
-        if (whole.result.status === 'done' && split.result.status === 'done') {
-          expect(split.result.address).toBe(whole.result.address);
-        }
-        const after = feedAll([bytes, new Uint8Array(MAX_HEADER_BYTES)]);
-        expect(after.result.status).not.toBe('more');
-      }),
+      fc.property(
+        fc.constantFrom(...starts),
+        flips,
+        fc.uint8Array({ maxLength: 300 }),
+        places,
+        (start, changes, tail, cuts) => {
+          const bytes = new Uint8Array([...start, ...tail]);
+          for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
+          const whole = feedAll([bytes]);
+          const split = feedAll(cut(bytes, cuts));
+          expect(split.result.status).toBe(whole.result.status);
+          expect(split.rest).toEqual(whole.rest);
+          if (whole.result.status === 'done' && split.result.status === 'done') {
+            expect(split.result.address).toBe(whole.result.address);
+          }
+          const after = feedAll([bytes, new Uint8Array(MAX_HEADER_BYTES)]);
+          expect(after.result.status).not.toBe('more');
+        },
+      ),
       { numRuns: 500 },
     );
   });

@@ -19,21 +19,25 @@ it('refills at its rate, and never above the burst', () => {
 it('stays within burst + rate * time whenever it is asked, and gives that much to one who asks all the time', () => {
   const rates = fc.record({ perSec: fc.integer({ min: 1, max: 50 }), burst: fc.integer({ min: 1, max: 20 }) });
   fc.assert(
-    fc.property(rates, fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 80 }), ({ perSec, burst }, waits) => {
-      const bucket = new TokenBucket(perSec, burst, 0);
-      let nowMs = 0;
-      let given = 0;
-      for (const waitMs of waits) {
-        nowMs += waitMs;
-        if (bucket.take(nowMs) === 0) given += 1;
-        expect(given).toBeLessThanOrEqual(burst + (perSec * nowMs) / 1000 + 1e-6);
-      }
-      // With room for two, what comes between two askings is never lost to the bound.
-      const greedy = new TokenBucket(perSec, burst + 1, 0);
-      let taken = 0;
-      for (let ms = 0; ms <= 2000; ms++) while (greedy.take(ms) === 0) taken += 1;
-      expect(taken).toBe(burst + 1 + perSec * 2);
-    }),
+    fc.property(
+      rates,
+      fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 80 }),
+      ({ perSec, burst }, waits) => {
+        const bucket = new TokenBucket(perSec, burst, 0);
+        let nowMs = 0;
+        let given = 0;
+        for (const waitMs of waits) {
+          nowMs += waitMs;
+          if (bucket.take(nowMs) === 0) given += 1;
+          expect(given).toBeLessThanOrEqual(burst + (perSec * nowMs) / 1000 + 1e-6);
+        }
+        // With room for two, what comes between two askings is never lost to the bound.
+        const greedy = new TokenBucket(perSec, burst + 1, 0);
+        let taken = 0;
+        for (let ms = 0; ms <= 2000; ms++) while (greedy.take(ms) === 0) taken += 1;
+        expect(taken).toBe(burst + 1 + perSec * 2);
+      },
+    ),
     { numRuns: 30 },
   );
 });

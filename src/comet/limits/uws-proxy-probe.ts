@@ -4,8 +4,9 @@
  *
  * Threads: any; at the start of a bucket, before its port is open. Takes some milliseconds.
  */
-import { connect } from 'node:net';
+
 import uWS, { type us_listen_socket } from 'uWebSockets.js';
+import { connect } from 'node:net';
 
 const LOOPBACK = '127.0.0.1';
 const DEADLINE_MS = 2000;

@@ -136,7 +136,10 @@ describe('a PROXY protocol header', () => {
 
 describe('a WebSocket that is refused', () => {
   it('gets JSON and an end of its connection, and has cost no channel', async () => {
-    const { upgrade, channels, counts } = await listen({ allowedOrigins: ['https://example.com'], connectionsPerIp: 1 });
+    const { upgrade, channels, counts } = await listen({
+      allowedOrigins: ['https://example.com'],
+      connectionsPerIp: 1,
+    });
     const socket = await upgrade(['Origin: https://evil.test']);
     expect(socket.response).toMatch(/^HTTP\/1.1 403 Forbidden/);
     expect(socket.response).toMatch(/Content-Type: application\/json/i);
