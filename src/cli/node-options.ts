@@ -10,6 +10,8 @@ import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parse
 import type { NodeRecord, RoomHistory } from '../push/index.js';
 import type { MemoryHistory } from '../store/index.js';
 
+const PROXY_PROTOCOLS = ['off', 'v2', 'v2-tcp'] as const;
+
 /** Which header our own proxies tell the client's address in. */
 export function forwardedHeaderOf({ http }: Config): ForwardedHeader {
   return FORWARDED_HEADERS.find((name) => name === http.forwarded_header) ?? 'x-forwarded-for';
@@ -74,7 +76,7 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
       connectionsPerIp: limits.connections_per_ip,
       connectsPerSec: limits.connects_per_s,
       connectsBurst: limits.connects_burst,
-      proxyProtocol: limits.proxy_protocol === 'v2' ? 'v2' : 'off',
+      proxyProtocol: PROXY_PROTOCOLS.find((mode) => mode === limits.proxy_protocol) ?? 'off',
       trustedProxies: http.trusted_proxies,
       forwardedHeader: forwardedHeaderOf(config),
       packetsPerSec: limits.messages_per_s,

@@ -119,8 +119,8 @@ export const GROUP_OPTIONS = {
     rate_action: choice('close', ['close', 'drop'], 'What becomes of a channel that sends faster, or of its packets.'),
     proxy_protocol: choice(
       'off',
-      ['off', 'v2'],
-      'v2: clients come through proxies that write the PROXY protocol; connections without it are refused.',
+      ['off', 'v2', 'v2-tcp'],
+      'v2: all clients come through proxies that write the PROXY protocol, others are refused; v2-tcp: those of the TCP port.',
     ),
   },
   slow: {

@@ -7,6 +7,7 @@ import type { Clock } from '../../clock/index.js';
 import type { ThreadCounters } from '../../telemetry/index.js';
 import type { AddressCounts } from '../limits/address-counts.js';
 import { openAdmission } from '../limits/open-admission.js';
+import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
 import type { BucketOptions } from './bucket-options.js';
 import type { DoorHandlers } from './door.js';
 import { Doors } from './doors.js';
@@ -36,5 +37,5 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts:
     handlers,
     admission,
   );
-  return new Doors(webSocket, []);
+  return new Doors(webSocket, [], limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
 }

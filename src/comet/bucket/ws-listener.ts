@@ -15,7 +15,6 @@ import uWS, {
 } from 'uWebSockets.js';
 import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { Admission } from '../limits/admission.js';
-import { readsProxyHeaders } from '../limits/uws-proxy-probe.js';
 import { WsAdmission } from '../limits/ws-admission.js';
 import type { Channel } from './channel.js';
 import type { ChannelSocket } from './channel-socket.js';
@@ -34,14 +33,11 @@ export class WsListener implements Door {
   readonly #options: WsListenerOptions;
   #listenSocket: us_listen_socket | undefined;
   #inert = false;
-  /** The binary is still to be asked whether it reads PROXY protocol headers. */
-  #needsProxyHeader: boolean;
   readonly discards = new DiscardCounter();
 
   /** @param admission what is to be checked before an upgrade; undefined: nothing, and uWS upgrades by itself */
   constructor(options: WsListenerOptions, handlers: DoorHandlers, admission?: Admission) {
     this.#options = options;
-    this.#needsProxyHeader = admission?.hasProxyHeader === true;
     this.#app = uWS.App();
     // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
     const behavior = {
@@ -121,18 +117,7 @@ export class WsListener implements Door {
     this.#app.publish(topic, bytes, true);
   }
 
-  async listen(): Promise<void> {
-    if (this.#needsProxyHeader) {
-      if (!(await readsProxyHeaders())) {
-        const sentence = 'limits.proxy_protocol must be off: the uWebSockets.js binary that is loaded does not read it';
-        throw new HalleyError('PROXY_PROTOCOL_UNSUPPORTED', sentence, { node: process.version });
-      }
-      this.#needsProxyHeader = false;
-    }
-    await this.#listen();
-  }
-
-  #listen(): Promise<void> {
+  listen(): Promise<void> {
     const { host, port } = this.#options;
     return new Promise((resolve, reject) => {
       this.#app.listen(host, port, (socket) => {

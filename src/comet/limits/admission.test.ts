@@ -96,21 +96,29 @@ describe("the client's address", () => {
   it('is what our own proxies say, and the socket otherwise', () => {
     const { admission } = rig({ trustedProxies: ['10.0.0.0/8'] });
     expect(admission.forwardedHeader).toBe('x-forwarded-for');
-    expect(admission.clientOf('10.0.0.1', '', '203.0.113.5')).toBe('203.0.113.5');
-    expect(admission.clientOf('198.51.100.1', '192.0.2.66', '203.0.113.5')).toBe('198.51.100.1');
+    expect(admission.clientOf('http', '10.0.0.1', '', '203.0.113.5')).toBe('203.0.113.5');
+    expect(admission.clientOf('http', '198.51.100.1', '192.0.2.66', '203.0.113.5')).toBe('198.51.100.1');
   });
 
   it('is what the PROXY protocol says, where it is on; a connection without it is refused', () => {
     const { admission, counters } = rig({ proxyProtocol: 'v2' });
-    expect(admission.clientOf('198.51.100.1', '203.0.113.5', '')).toBe('203.0.113.5');
-    expect(admission.clientOf('198.51.100.1', '', '')).toMatchObject({ status: '403 Forbidden' });
+    expect(admission.clientOf('http', '198.51.100.1', '203.0.113.5', '')).toBe('203.0.113.5');
+    expect(admission.clientOf('http', '198.51.100.1', '', '')).toMatchObject({ status: '403 Forbidden' });
     expect([admission.forwardedHeader, counters().refused_proxy]).toEqual([undefined, 1]);
+  });
+
+  it('is what the PROXY protocol says on the TCP door alone, where only that one has it', () => {
+    const { admission } = rig({ proxyProtocol: 'v2-tcp' });
+    expect([admission.hasProxyHeader('tcp'), admission.hasProxyHeader('http')]).toEqual([true, false]);
+    expect(admission.clientOf('tcp', '198.51.100.1', '203.0.113.5', '')).toBe('203.0.113.5');
+    expect(admission.clientOf('tcp', '198.51.100.1', '', '')).toMatchObject({ status: '403 Forbidden' });
+    expect(admission.clientOf('http', '198.51.100.1', '203.0.113.5', '')).toBe('198.51.100.1');
   });
 
   it('is what the PROXY protocol says only where one of our own proxies says it, and goes on from there', () => {
     const { admission } = rig({ proxyProtocol: 'v2', trustedProxies: ['10.0.0.0/8'] });
-    expect(admission.clientOf('10.0.0.1', '203.0.113.5', '')).toBe('203.0.113.5');
-    expect(admission.clientOf('10.0.0.1', '10.0.0.2', '203.0.113.5')).toBe('203.0.113.5');
-    expect(admission.clientOf('198.51.100.1', '203.0.113.5', '')).toMatchObject({ status: '403 Forbidden' });
+    expect(admission.clientOf('http', '10.0.0.1', '203.0.113.5', '')).toBe('203.0.113.5');
+    expect(admission.clientOf('http', '10.0.0.1', '10.0.0.2', '203.0.113.5')).toBe('203.0.113.5');
+    expect(admission.clientOf('http', '198.51.100.1', '203.0.113.5', '')).toMatchObject({ status: '403 Forbidden' });
   });
 });

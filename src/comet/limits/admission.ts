@@ -21,13 +21,16 @@ import type { TokenBucket } from './token-bucket.js';
 /** What `enter` answers where connections are not counted per address. */
 export const NO_TICKET = -1;
 
+/** `http`: WebSocket and its fallbacks, which uWS reads; `tcp`: what we read ourselves. */
+export type DoorKind = 'http' | 'tcp';
+
 export interface AdmissionParts {
   readonly clock: Clock;
   readonly counters: ThreadCounters;
   readonly origins: OriginList;
   readonly clients: ClientAddress;
-  /** Connections come through proxies that write the PROXY protocol. */
-  readonly hasProxyHeader: boolean;
+  /** Which doors' connections come through proxies that write the PROXY protocol. */
+  readonly proxyProtocol: 'off' | 'v2' | 'v2-tcp';
   /** Undefined: not counted. */
   readonly counts: AddressCounts | undefined;
   readonly connectionsPerIp: number;
@@ -45,8 +48,9 @@ export class Admission {
   }
 
   /** The door must read a PROXY protocol header and give its address to `clientOf`. */
-  get hasProxyHeader(): boolean {
-    return this.#parts.hasProxyHeader;
+  hasProxyHeader(door: DoorKind): boolean {
+    const { proxyProtocol } = this.#parts;
+    return proxyProtocol === 'v2' || (proxyProtocol === 'v2-tcp' && door === 'tcp');
   }
 
   /** Name of the header whose value `clientOf` takes, in lower case; undefined: none is believed. */
@@ -71,13 +75,14 @@ export class Admission {
   /**
    * The client's address.
    *
+   * @param door whose socket it is
    * @param socketAddress the other end of the socket
-   * @param proxyAddress what the PROXY protocol header says, '' without; not looked at where `hasProxyHeader` is false
+   * @param proxyAddress what the PROXY protocol header says, '' without; not looked at where the door has none to read
    * @param forwarded value of the forwarded header, '' where it is missing or the door has none
    */
-  clientOf(socketAddress: string, proxyAddress: string, forwarded: string): string | Refusal {
-    const { clients, hasProxyHeader, counters } = this.#parts;
-    if (!hasProxyHeader) return clients.ofHop(socketAddress, forwarded);
+  clientOf(door: DoorKind, socketAddress: string, proxyAddress: string, forwarded: string): string | Refusal {
+    const { clients, counters } = this.#parts;
+    if (!this.hasProxyHeader(door)) return clients.ofHop(socketAddress, forwarded);
     if (proxyAddress !== '' && (!clients.trustsProxies || clients.isProxy(socketAddress))) {
       return clients.ofHop(proxyAddress, forwarded);
     }

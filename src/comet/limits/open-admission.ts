@@ -19,7 +19,8 @@ export interface AdmissionOptions {
   /** Of one bucket; 0: no limit. */
   readonly connectsPerSec: number;
   readonly connectsBurst: number;
-  readonly proxyProtocol: 'off' | 'v2';
+  /** v2: on every door; v2-tcp: on the TCP door alone. */
+  readonly proxyProtocol: 'off' | 'v2' | 'v2-tcp';
   readonly trustedProxies: readonly string[];
   readonly forwardedHeader: ForwardedHeader;
 }
@@ -50,7 +51,7 @@ export function openAdmission(
     counters,
     origins: new OriginList(allowedOrigins),
     clients: new ClientAddress(trustedProxies, options.forwardedHeader),
-    hasProxyHeader: proxyProtocol === 'v2',
+    proxyProtocol,
     counts: connectionsPerIp > 0 ? addressCounts : undefined,
     connectionsPerIp,
     connects: connectsPerSec > 0 ? new TokenBucket(connectsPerSec, connectsBurst, clock.monotonicMs()) : undefined,

@@ -80,8 +80,9 @@ export class WsAdmission {
     if (refusal !== undefined) return refusal;
     const { forwardedHeader } = admission;
     return admission.clientOf(
+      'http',
       addressText.decode(res.getRemoteAddressAsText()),
-      admission.hasProxyHeader ? addressText.decode(res.getProxiedRemoteAddressAsText()) : '',
+      admission.hasProxyHeader('http') ? addressText.decode(res.getProxiedRemoteAddressAsText()) : '',
       forwardedHeader === undefined ? '' : headerChain(req, forwardedHeader),
     );
   }
