@@ -9,6 +9,7 @@
 export const LAYERS: Readonly<Record<string, number>> = {
   errors: 0,
   clock: 0,
+  address: 1,
   id: 1,
   ring: 1,
   protocol: 1,

@@ -5,7 +5,7 @@
  *   which answers yes or no only, over the first 1,000 of the same rules (its lookup is linear).
  */
 import { BlockList } from 'node:net';
-import { CidrTable } from '../../src/logic/cidr-table.js';
+import { CidrTable } from '../../src/address/index.js';
 import { MemoryNodes, nodeRecord } from '../../src/logic/fixtures/node-records.js';
 import { Balancer, NODE_ORDERS } from '../../src/logic/index.js';
 import { parseRegionFile } from '../../src/logic/regions-rules.js';

@@ -5,7 +5,7 @@
  */
 import type { ThreadContext } from '../actor/index.js';
 import { systemClock } from '../clock/index.js';
-import { Bucket, type BucketData, RoomCounts } from '../comet/index.js';
+import { AddressCounts, Bucket, type BucketData, RoomCounts } from '../comet/index.js';
 import { Snowflake } from '../id/index.js';
 import { createAuthenticator } from '../logic/index.js';
 import { pinoLogger, stormGuard, ThreadCounters } from '../telemetry/index.js';
@@ -30,6 +30,8 @@ export async function startThread(context: ThreadContext): Promise<void> {
     log: log.logger,
     acceptGate: new Int32Array(memory.acceptGate),
     upstreamGate: memory.upstreamGate === undefined ? undefined : new Int32Array(memory.upstreamGate),
+    addressCounts:
+      memory.addressCounts === undefined ? undefined : new AddressCounts(memory.addressCounts, context.threadIndex),
     allEpoch,
     incarnation: context.incarnation,
     eachSecond: () => {

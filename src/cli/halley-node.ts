@@ -5,12 +5,15 @@
  * Guarantees: start() resolves when every port is bound, or rejects with everything closed again; stop() ends within
  *   shutdown.timeout_ms.
  */
+import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ThreadPool } from '../actor/index.js';
 import { systemClock } from '../clock/index.js';
 import {
+  AddressCounts,
+  allocateAddressCounts,
   allocateRoomCounts,
   type BucketData,
   CometControl,
@@ -173,7 +176,10 @@ export class HalleyNode implements ReadinessProbe {
     const serverId = serverIdOf(config);
     const version = packageVersion();
     const rules = new HistoryRules(config.history.rooms);
-    const drain = new DrainSwitch((isDraining) => this.#cluster?.nodes.drain(isDraining));
+    const drain = new DrainSwitch(
+      (isDraining) => this.#cluster?.nodes.drain(isDraining),
+      (overMs) => this.#comet?.move(overMs) ?? 0,
+    );
     const record = (): NodeRecord =>
       nodeRecordOf(config, {
         nodeEpoch: this.#cluster?.nodes.nodeEpoch ?? floorEpoch,
@@ -247,6 +253,16 @@ export class HalleyNode implements ReadinessProbe {
     const counters = new ThreadCounters(countersMemory, 0);
     const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
     const acceptGate = allocateAcceptGate(threadCount);
+    const addressCountsMemory =
+      config.limits.connections_per_ip === 0
+        ? undefined
+        : allocateAddressCounts(
+            threadCount,
+            config.limits.channels_per_bucket,
+            config.limits.ip_prefix_bits,
+            randomInt(2 ** 32),
+          );
+    const addressCounts = addressCountsMemory && new AddressCounts(addressCountsMemory, 0);
     const ids = new Snowflake(idMemory, 0);
     const sessions = new MemorySessions();
     const wiring = config.upstream.sink === 'none' ? undefined : await import('./upstream-wiring.js');
@@ -277,6 +293,7 @@ export class HalleyNode implements ReadinessProbe {
           ids: idMemory,
           acceptGate,
           ...(upstream?.gate === undefined ? {} : { upstreamGate: upstream.gate }),
+          ...(addressCountsMemory === undefined ? {} : { addressCounts: addressCountsMemory }),
         },
         allEpoch,
       } satisfies BucketData,
@@ -297,6 +314,7 @@ export class HalleyNode implements ReadinessProbe {
       onThreadReady: (thread) => comet.bucketReady(thread),
       onThreadLost: (thread, incarnation, reason) => {
         comet.bucketLost(thread);
+        addressCounts?.forgetThread(thread);
         clearGauges(countersMemory, thread);
         counters.add(METRIC.bucket_restarts, 1);
         this.#log.error({ bucket: thread, incarnation, reason }, 'a bucket died; its channels are gone');
@@ -325,7 +343,7 @@ export class HalleyNode implements ReadinessProbe {
     });
     const roomCounts = new RoomCounts(roomCountsMemory, threadCount);
     const comet: CometControl = new CometControl(
-      { serverId, nodeEpoch, requestTimeoutMs: REQUEST_TIMEOUT_MS },
+      { serverId, nodeEpoch, reconnectWindowMs: config.reconnect.window_ms, requestTimeoutMs: REQUEST_TIMEOUT_MS },
       {
         runtime,
         sequencer,

@@ -12,6 +12,7 @@ import {
   parseRegionList,
   parseRegionPlaces,
 } from '../logic/index.js';
+import { forwardedHeaderOf } from './node-options.js';
 
 async function textOf(path: string): Promise<string> {
   try {
@@ -35,6 +36,7 @@ export async function loadNodeLookup(config: Config, parts: NodeLookupParts): Pr
     regionRules: [...parseRegionList(balancer.regions, 'balancer.regions'), ...fromFile],
     placeByRegion: parseRegionPlaces(balancer.region_places, 'balancer.region_places'),
     trustedProxies: http.trusted_proxies,
+    forwardedHeader: forwardedHeaderOf(config),
     httpdnsIpCount: balancer.httpdns_ips,
     httpdnsTtlS: balancer.httpdns_ttl_s,
   });

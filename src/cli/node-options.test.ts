@@ -57,9 +57,25 @@ describe('the options of a bucket', () => {
         pre_auth_bytes = 8001
         pre_auth_packets = 13
         channels_per_bucket = 1001
+        allowed_origins = ["https://example.com"]
+        connections_per_ip = 21
+        connects_per_s = 22
+        connects_burst = 23
+        messages_per_s = 24
+        messages_burst = 25
+        bytes_per_s = 26
+        bytes_burst = 70001
+        rate_action = "drop"
+        proxy_protocol = "v2"
+        [http]
+        trusted_proxies = ["10.0.0.0/8"]
+        forwarded_header = "forwarded"
+        [reconnect]
+        window_ms = 27
         [slow]
         max_backpressure_bytes = 100001
         close_after_ms = 5001
+        extended_close_after_ms = 5002
         [fanout]
         batch_max_messages = 14
         batch_max_bytes = 2048
@@ -96,6 +112,22 @@ describe('the options of a bucket', () => {
       channelsPerBucket: 1_001,
       maxBackpressureBytes: 100_001,
       slowCloseAfterMs: 5_001,
+      slowExtendedCloseAfterMs: 5_002,
+      reconnectWindowMs: 27,
+      limits: {
+        allowedOrigins: ['https://example.com'],
+        connectionsPerIp: 21,
+        connectsPerSec: 22,
+        connectsBurst: 23,
+        packetsPerSec: 24,
+        packetsBurst: 25,
+        bytesPerSec: 26,
+        bytesBurst: 70_001,
+        rateAction: 'drop',
+        proxyProtocol: 'v2',
+        trustedProxies: ['10.0.0.0/8'],
+        forwardedHeader: 'forwarded',
+      },
       batchMaxMessages: 14,
       batchMaxBytes: 2_048,
       maxDelayMs: 15,

@@ -2,12 +2,20 @@
  * From the configuration to what each part of the node takes: the only place that knows both names.
  */
 import { hostname } from 'node:os';
-import type { BucketOptions, RoomRecoveryOptions } from '../comet/index.js';
+import { FORWARDED_HEADERS, type ForwardedHeader } from '../address/index.js';
+import { type BucketOptions, checkOrigins, type RoomRecoveryOptions } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
 import type { NodeRecord, RoomHistory } from '../push/index.js';
 import type { MemoryHistory } from '../store/index.js';
+
+const PROXY_PROTOCOLS = ['off', 'v2', 'v2-tcp'] as const;
+
+/** Which header our own proxies tell the client's address in. */
+export function forwardedHeaderOf({ http }: Config): ForwardedHeader {
+  return FORWARDED_HEADERS.find((name) => name === http.forwarded_header) ?? 'x-forwarded-for';
+}
 
 /** What a process of this role does, by the names of `NodeRecord.roles`. */
 export function rolesOf(role: string): readonly string[] {
@@ -37,9 +45,12 @@ export function machineBaseOf(machineBlock: number, threadCount: number): number
   return machineBlock * MACHINE_BLOCK_SIZE;
 }
 
-/** @param wsPort the probed port, the same for every bucket */
+/**
+ * @param wsPort the probed port, the same for every bucket
+ * @throws HalleyError ORIGIN_INVALID
+ */
 export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string): BucketOptions {
-  const { auth, limits, slow, fanout, heartbeat, bucket, shutdown } = config;
+  const { auth, http, limits, slow, fanout, heartbeat, bucket, shutdown } = config;
   return {
     host: config.host,
     port: wsPort,
@@ -58,6 +69,22 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
     channelsPerBucket: limits.channels_per_bucket,
     maxBackpressureBytes: slow.max_backpressure_bytes,
     slowCloseAfterMs: slow.close_after_ms,
+    slowExtendedCloseAfterMs: slow.extended_close_after_ms,
+    reconnectWindowMs: config.reconnect.window_ms,
+    limits: {
+      allowedOrigins: checkOrigins(limits.allowed_origins),
+      connectionsPerIp: limits.connections_per_ip,
+      connectsPerSec: limits.connects_per_s,
+      connectsBurst: limits.connects_burst,
+      proxyProtocol: PROXY_PROTOCOLS.find((mode) => mode === limits.proxy_protocol) ?? 'off',
+      trustedProxies: http.trusted_proxies,
+      forwardedHeader: forwardedHeaderOf(config),
+      packetsPerSec: limits.messages_per_s,
+      packetsBurst: limits.messages_burst,
+      bytesPerSec: limits.bytes_per_s,
+      bytesBurst: limits.bytes_burst,
+      rateAction: limits.rate_action === 'drop' ? 'drop' : 'close',
+    },
     batchMaxMessages: fanout.batch_max_messages,
     batchMaxBytes: fanout.batch_max_bytes,
     maxDelayMs: fanout.max_delay_ms,

@@ -39,6 +39,7 @@ import { closeText, readClientMessages } from './client-messages.js';
 import { ClusterConnects } from './cluster-connects.js';
 import { ClusterRooms } from './cluster-rooms.js';
 import { IpCounts } from './ip-counts.js';
+import { ChannelMove } from './limits/channel-move.js';
 import { RAW_KIND } from './push-record.layout.js';
 import { RecordLink } from './record-link.js';
 import type { RoomCounts } from './room-counts.js';
@@ -57,6 +58,8 @@ import {
 export interface CometControlOptions {
   readonly serverId: string;
   readonly nodeEpoch: number;
+  /** Over how long channels that are moved spread their reconnects. */
+  readonly reconnectWindowMs: number;
   /** How long an administrative call waits for a bucket. */
   readonly requestTimeoutMs: number;
 }
@@ -94,6 +97,7 @@ export class CometControl implements CometPort {
   readonly #requests: BucketRequests;
   readonly #recovery: RoomRecovery | undefined;
   readonly #ips = new IpCounts();
+  readonly #move: ChannelMove;
   /** Both undefined where the node is alone. */
   readonly #connects: ClusterConnects | undefined;
   readonly #rooms: ClusterRooms | undefined;
@@ -108,6 +112,12 @@ export class CometControl implements CometPort {
   constructor(options: CometControlOptions, parts: CometControlParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#move = new ChannelMove({
+      clock: parts.clock,
+      close: (session) => {
+        if (this.holds(session)) this.#closeChannel(session, CLOSE.SHUTDOWN, options.reconnectWindowMs);
+      },
+    });
     this.#requests = new BucketRequests(options.requestTimeoutMs, parts.log);
     this.#link = new RecordLink(parts.runtime.writer, () => parts.runtime.signalSoon());
     if (parts.recovery !== undefined) {
@@ -179,6 +189,7 @@ export class CometControl implements CometPort {
 
   close(): void {
     this.#isClosed = true;
+    this.#move.stop();
     this.#recovery?.close();
     this.#connects?.close();
     this.#link.close();
@@ -238,6 +249,13 @@ export class CometControl implements CometPort {
       reconnect,
       retryAfterMs,
     ]);
+  }
+
+  /** Ask the channels of this node to go elsewhere, spread over `overMs`. Returns how many there are. */
+  move(overMs: number): number {
+    const sessions = [...this.#parts.sessions.all()];
+    this.#move.start(sessions, overMs);
+    return sessions.length;
   }
 
   joinRooms(channels: ChannelSelector, rooms: readonly string[]): Promise<number> | number {
@@ -423,8 +441,10 @@ export class CometControl implements CometPort {
     this.#parts.counters.set(METRIC.sessions, this.#parts.sessions.count());
   }
 
-  #closeChannel({ bucket, connId }: Session, row: CloseCodeRow): void {
-    this.#link.send(1 << bucket, [MESSAGE.CLOSE, 0, [connId], row.code, row.reason, false, 0]);
+  /** @param retryAfterMs undefined: it shall not come back */
+  #closeChannel({ bucket, connId }: Session, row: CloseCodeRow, retryAfterMs?: number): void {
+    const reconnect = retryAfterMs !== undefined;
+    this.#link.send(1 << bucket, [MESSAGE.CLOSE, 0, [connId], row.code, row.reason, reconnect, retryAfterMs ?? 0]);
   }
 
   /** By NodeMail: close a connection of this node, if the key still is this one's. */

@@ -19,6 +19,8 @@ export {
   type CometControlOptions,
   type CometControlParts,
 } from './comet-control.js';
+export { AddressCounts, allocateAddressCounts } from './limits/address-counts.js';
+export { checkOrigins, OriginList } from './limits/origin-list.js';
 export { CometOnlineSource, type OnlineSourceParts } from './online-source.js';
 export { allocateRoomCounts, RoomCounts } from './room-counts.js';
 export type { RoomRecoveryOptions } from './room-recovery.js';

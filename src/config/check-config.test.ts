@@ -44,6 +44,13 @@ describe('rules between options', () => {
     expect(problemsOf({ HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) })).toEqual([]);
   });
 
+  it('want a burst of bytes that lets the largest packet pass, where bytes are limited', () => {
+    const tight = { HALLEY_LIMITS_BYTES_PER_S: '1000', HALLEY_LIMITS_BYTES_BURST: '65551' };
+    expect(problemsOf(tight)[0]).toContain('limits.bytes_burst must be at least');
+    expect(problemsOf({ ...tight, HALLEY_LIMITS_BYTES_BURST: '65552' })).toEqual([]);
+    expect(problemsOf({ HALLEY_LIMITS_BYTES_BURST: '16' })).toEqual([]);
+  });
+
   it('refuse a role of its own without Redis, where nobody else would be', () => {
     for (const role of ['comet', 'logic', 'job']) {
       expect(problemsOf({ HALLEY_ROLE: role })).toEqual([

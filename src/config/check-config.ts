@@ -17,6 +17,9 @@ const PUSH_OVERHEAD_BYTES = 1024;
 /** Room in a record beside a recovery's bytes: room id (4096 at most) twice, batch header, the message around it. */
 const RECOVER_OVERHEAD_BYTES = 16_384;
 
+/** goim's header in front of every body. */
+const PACKET_HEADER_BYTES = 16;
+
 interface Rule {
   /** Options the rule reads; the first is the one it blames. */
   readonly paths: readonly [OptionPath, ...OptionPath[]];
@@ -105,6 +108,13 @@ const RULES: readonly Rule[] = [
     isBroken: (config) => config.limits.push_body_bytes + PUSH_OVERHEAD_BYTES > config.ring.max_record_bytes,
     sentence: (config) =>
       `limits.push_body_bytes must be at most ring.max_record_bytes less ${PUSH_OVERHEAD_BYTES}, ${config.ring.max_record_bytes - PUSH_OVERHEAD_BYTES}`,
+  },
+  {
+    paths: ['limits.bytes_burst', 'limits.bytes_per_s', 'limits.request_body_bytes'],
+    isBroken: ({ limits }) =>
+      limits.bytes_per_s > 0 && limits.bytes_burst < limits.request_body_bytes + PACKET_HEADER_BYTES,
+    sentence: ({ limits }) =>
+      `limits.bytes_burst must be at least limits.request_body_bytes plus ${PACKET_HEADER_BYTES}, ${limits.request_body_bytes + PACKET_HEADER_BYTES}, or such a packet could never pass`,
   },
   {
     paths: ['upstream.sink', 'redis'],

@@ -71,6 +71,11 @@ export const GROUP_OPTIONS = {
       256,
       'Addresses or CIDR blocks of our own proxies, whose X-Forwarded-For is believed; empty believes nobody.',
     ),
+    forwarded_header: choice(
+      'x-forwarded-for',
+      ['x-forwarded-for', 'forwarded'],
+      'The header that those proxies append the client to; the other one is never read.',
+    ),
   },
   heartbeat: {
     interval_s: int(240, [1, 86_400], 'Interval that clients are told to send op 2 at.'),
@@ -91,10 +96,48 @@ export const GROUP_OPTIONS = {
       'Channels one bucket may hold; above it, connections are refused.',
     ),
     push_body_bytes: int(MIB, [16, 256 * MIB], 'Largest body of one push.'),
+    allowed_origins: list(
+      1024,
+      'Origins whose pages may connect, as https://example.com or https://*.example.com; empty lets all.',
+    ),
+    connections_per_ip: int(
+      0,
+      [0, 1_048_576],
+      'Connections one client address may have on this node; 0 sets no bound.',
+    ),
+    ip_prefix_bits: int(64, [16, 64], 'IPv6 addresses with so many bits in common count as one.'),
+    connects_per_s: int(0, [0, 1_000_000], 'Connects per second that one bucket accepts; 0 sets no bound.'),
+    connects_burst: int(200, [1, 1_048_576], 'Connects that one bucket accepts at once while connects_per_s is on.'),
+    messages_per_s: int(
+      0,
+      [0, 1_000_000],
+      'Packets per second from one channel; 0 sets no bound. A heartbeat a second is free.',
+    ),
+    messages_burst: int(100, [1, 1_000_000], 'Packets a channel may send at once while messages_per_s is on.'),
+    bytes_per_s: int(0, [0, GIB], 'Bytes of packets per second from one channel; 0 sets no bound.'),
+    bytes_burst: int(256 * KIB, [16, GIB], 'Bytes a channel may send at once while bytes_per_s is on.'),
+    rate_action: choice('close', ['close', 'drop'], 'What becomes of a channel that sends faster, or of its packets.'),
+    proxy_protocol: choice(
+      'off',
+      ['off', 'v2', 'v2-tcp'],
+      'v2: all clients come through proxies that write the PROXY protocol, others are refused; v2-tcp: those of the TCP port.',
+    ),
   },
   slow: {
     max_backpressure_bytes: int(256 * KIB, [4 * KIB, GIB], 'Unsent bytes at which a channel counts as slow.'),
     close_after_ms: int(30_000, [1, 3_600_000], 'Time a channel may stay slow before it is closed.'),
+    extended_close_after_ms: int(
+      0,
+      [0, 86_400_000],
+      'The same for extended channels, which are told what they miss; 0 never closes them.',
+    ),
+  },
+  reconnect: {
+    window_ms: int(
+      10_000,
+      [0, 600_000],
+      'Clients spread their reconnects over so long after a shutdown or a lost connection; 0 gives no advice.',
+    ),
   },
   fanout: {
     batch_max_messages: int(256, [1, 65_536], 'Messages of a room in one batch; a full batch leaves at once.'),

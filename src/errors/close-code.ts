@@ -43,6 +43,16 @@ export const CLOSE = {
     doc: "The application's listener threw while it handled this channel.",
   },
   INTERNAL: { code: 3007, reason: 'internal error', doc: 'A defect of the server that concerned this channel only.' },
+  TOO_MANY_CONNECTIONS: {
+    code: 3008,
+    reason: 'too many connections',
+    doc: 'The address has as many connections as limits.connections_per_ip allows.',
+  },
+  TOO_FAST: {
+    code: 3009,
+    reason: 'too fast',
+    doc: 'The client sent more than limits.messages_per_s or limits.bytes_per_s allows.',
+  },
   TAKEN_OVER: {
     code: 3500,
     reason: 'taken over',
@@ -68,7 +78,7 @@ export const CLOSE = {
   FORBIDDEN: {
     code: 3506,
     reason: 'forbidden',
-    doc: 'The key belongs to another user, or the token does not allow this key or room.',
+    doc: 'The key belongs to another user, the token does not allow this key or room, or the origin may not connect.',
   },
   PIPELINE_TOO_LONG: {
     code: 3507,

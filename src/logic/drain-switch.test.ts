@@ -13,6 +13,15 @@ describe('the drain switch', () => {
     expect([drain.isDraining, drain.notReady(), told]).toEqual([false, [], [true, true, false]]);
   });
 
+  it('moves channels by the callback, and says how many', () => {
+    const moved: number[] = [];
+    const drain = new DrainSwitch(undefined, (overMs) => {
+      moved.push(overMs);
+      return 7;
+    });
+    expect([drain.move(500), moved, new DrainSwitch().move(500)]).toEqual([7, [500], 0]);
+  });
+
   it('is on although the cluster could not be told', async () => {
     const drain = new DrainSwitch(() => Promise.reject(new Error('Redis is away')));
     await expect(drain.set(true)).rejects.toThrow('Redis is away');

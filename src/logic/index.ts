@@ -3,7 +3,7 @@
  *
  * Three rooms in one: `auth.ts` decides about auth packets and runs inside the buckets, one instance per thread (through the
  * `Authenticator` port of `push/`, since `comet` may not import this folder); `balancer.ts` chooses nodes for clients, by
- * goim's rule (`balancer-rule.ts`) or one of ours (`balancer-orders.ts`), for a client whom `client-address.ts` and `regions.ts`
+ * goim's rule (`balancer-rule.ts`) or one of ours (`balancer-orders.ts`), for a client whom `address/` and `regions.ts`
  * have placed; `http/` is the API's server on the control thread. logic pushes through `Pusher` and looks at the comet through
  * `CometPort`: it knows neither the queue nor the buckets.
  *
@@ -22,8 +22,6 @@ export {
   takesClients,
 } from './balancer.js';
 export { type BalancerNode, currentWeight, MAX_RANKED_COUNT, type RankedNode, rankNodes } from './balancer-rule.js';
-export type { CidrRule } from './cidr-table.js';
-export { ClientAddress, type RequestPeer } from './client-address.js';
 export { DrainSwitch } from './drain-switch.js';
 export { type GeoPoint, greatCircleKm, MAX_LATITUDE, MAX_LONGITUDE, parseDegrees } from './great-circle.js';
 export {

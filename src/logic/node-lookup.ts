@@ -3,10 +3,9 @@
  *
  * Threads: control thread. Wired by `cli/`, used by `http/node-routes.ts`.
  */
+import { type CidrRule, ClientAddress, type ForwardedHeader } from '../address/index.js';
 import type { NodeDirectory, NodeRecord } from '../push/index.js';
 import { Balancer, type NodeSource } from './balancer.js';
-import type { CidrRule } from './cidr-table.js';
-import { ClientAddress } from './client-address.js';
 import type { DrainSwitch } from './drain-switch.js';
 import type { GeoPoint } from './great-circle.js';
 import { Regions } from './regions.js';
@@ -30,6 +29,8 @@ export interface NodeLookupOptions {
   readonly regionRules: readonly CidrRule[];
   readonly placeByRegion: ReadonlyMap<string, GeoPoint>;
   readonly trustedProxies: readonly string[];
+  /** Which header they tell the client's address in. */
+  readonly forwardedHeader: ForwardedHeader;
   readonly httpdnsIpCount: number;
   readonly httpdnsTtlS: number;
 }
@@ -41,6 +42,7 @@ export const DEFAULT_LOOKUP: NodeLookupOptions = {
   regionRules: [],
   placeByRegion: new Map(),
   trustedProxies: [],
+  forwardedHeader: 'x-forwarded-for',
   httpdnsIpCount: 3,
   httpdnsTtlS: 10,
 };
@@ -79,7 +81,7 @@ export function createNodeLookup(parts: NodeLookupParts, options: NodeLookupOpti
       placeOfRegion: (region) => regions.placeOf(region),
     }),
     regions,
-    clients: new ClientAddress(options.trustedProxies),
+    clients: new ClientAddress(options.trustedProxies, options.forwardedHeader),
     drain,
     cluster,
     httpdnsIpCount: options.httpdnsIpCount,

@@ -5,10 +5,9 @@
  * one rule stands on a line; empty lines and lines that begin with `#` count for nothing.
  * Guarantees: strict, and every error names the line (in an option: the place in its list). Nothing is skipped or guessed.
  */
+import { type CidrRule, parseCidr } from '../address/index.js';
 import { HalleyError } from '../errors/index.js';
-import type { CidrRule } from './cidr-table.js';
 import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, parseDegrees } from './great-circle.js';
-import { parseCidr } from './ip-address.js';
 
 export const REGION_MAX_BYTES = 64;
 const SHOWN_CHARACTERS = 80;

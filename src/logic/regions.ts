@@ -3,7 +3,7 @@
  *
  * Threads: control thread. Made once at start; never changes.
  */
-import { type CidrRule, CidrTable } from './cidr-table.js';
+import { type CidrRule, CidrTable } from '../address/index.js';
 import { type GeoPoint, greatCircleKm } from './great-circle.js';
 
 export class Regions {

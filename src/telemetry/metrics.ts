@@ -70,6 +70,18 @@ export const METRICS = [
   counter('recover_refused', 'Recoveries that were refused: too old, too much, another epoch, or no time for it.'),
   counter('recover_bytes', 'Bytes of recovered messages sent to buckets.'),
   counter('bucket_restarts', 'Buckets started again after a crash.'),
+  counter('refused_origin', 'Connections refused because of their origin (limits.allowed_origins).'),
+  counter('refused_per_ip', 'Connections refused because their address has too many (limits.connections_per_ip).'),
+  counter('refused_rate', 'Connections refused because too many came at once (limits.connects_per_s).'),
+  counter(
+    'refused_proxy',
+    "Connections refused because their PROXY protocol header was missing, malformed or a stranger's.",
+  ),
+  counter('overloaded', 'Connections refused because the node was full: slots, heap, rooms or sessions.'),
+  counter('rate_closed', 'Channels closed because they sent too fast.'),
+  counter('rate_dropped', 'Packets of clients dropped because they came too fast.'),
+  counter('backlog_closed', 'Channels closed because too much waited for an answer (limits.pre_auth_*).'),
+  counter('rooms_refused', 'Rooms that channels could not join: too many, too long a name, or not allowed.'),
 ] as const satisfies readonly MetricRow[];
 
 export type MetricName = (typeof METRICS)[number]['name'];

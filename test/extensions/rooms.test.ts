@@ -34,6 +34,7 @@ describe('op 8', () => {
     expect(welcome).toEqual({
       key: 'named',
       heartbeat_s: 240,
+      reconnect_window_ms: 10_000,
       rooms: [
         { room: 'r://stand', epoch: witness.messages[0]?.epoch, offset: 2 },
         { room: 'r://new', epoch: expect.any(Number), offset: 0 },

@@ -62,7 +62,7 @@ export class RawSocket {
   }
 
   /** Connect and send `request`; resolves when the answer's headers are there or the server has closed. */
-  static async request(port: number, request: string): Promise<RawSocket> {
+  static async request(port: number, request: string | Uint8Array): Promise<RawSocket> {
     const raw = new RawSocket(port);
     raw.socket.write(request);
     await eventually(() => raw.response !== '' || raw.isEnded, 10_000, 'the answer to the upgrade');

@@ -1,7 +1,10 @@
 /**
  * What a bucket is started with: plain data that crosses the thread boundary once.
  */
+
 import type { CounterMemory, LogLevel } from '../../telemetry/index.js';
+import type { AdmissionOptions } from '../limits/open-admission.js';
+import type { PacketGateOptions } from '../limits/packet-gate.js';
 
 export interface BucketOptions {
   readonly host: string;
@@ -22,6 +25,11 @@ export interface BucketOptions {
   readonly channelsPerBucket: number;
   readonly maxBackpressureBytes: number;
   readonly slowCloseAfterMs: number;
+  /** The same for extended channels; 0: never. */
+  readonly slowExtendedCloseAfterMs: number;
+  /** Over how long clients spread their reconnects after a disconnect that concerns many. */
+  readonly reconnectWindowMs: number;
+  readonly limits: AdmissionOptions & PacketGateOptions;
   readonly batchMaxMessages: number;
   readonly batchMaxBytes: number;
   readonly maxDelayMs: number;
@@ -43,6 +51,8 @@ export interface BucketMemory {
   readonly acceptGate: SharedArrayBuffer;
   /** One Int32: 1 while upstream has no room. Undefined: client messages do not go upstream. */
   readonly upstreamGate?: SharedArrayBuffer;
+  /** Connections per address; undefined: not counted. */
+  readonly addressCounts?: SharedArrayBuffer;
 }
 
 export interface BucketData {

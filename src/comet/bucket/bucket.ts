@@ -16,6 +16,9 @@ import { encodeDisconnect, OP } from '../../protocol/index.js';
 import type { Authenticator, FrameOp } from '../../push/index.js';
 import { BufferPool } from '../../ring/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
+import type { AddressCounts } from '../limits/address-counts.js';
+import { type CloseAdvice, closeMetric, closeReason, disconnectBody } from '../limits/close-advice.js';
+import { packetGate } from '../limits/packet-gate.js';
 import { RAW_KIND } from '../push-record.layout.js';
 import { RecordLink } from '../record-link.js';
 import type { RoomCounts } from '../room-counts.js';
@@ -64,6 +67,8 @@ export interface BucketParts {
   readonly acceptGate: Int32Array;
   /** One Int32: 1 while upstream has no room. Undefined: client messages do not go upstream. */
   readonly upstreamGate?: Int32Array | undefined;
+  /** Connections per address; undefined: not counted. */
+  readonly addressCounts?: AddressCounts | undefined;
   readonly allEpoch: number;
   readonly incarnation: number;
   /** Called about once a second, for what is sampled and swept. */
@@ -157,8 +162,11 @@ export class Bucket implements ChannelOwner {
       },
       options.slowCloseAfterMs,
       () => ({ epoch: parts.allEpoch, offset: this.#watchSets.allOffset }),
+      options.slowExtendedCloseAfterMs,
     );
-    this.#rooms = new ChannelRooms(this.#shards, this.#subscriptions, options.roomsPerChannel);
+    this.#rooms = new ChannelRooms(this.#shards, this.#subscriptions, options.roomsPerChannel, () =>
+      counters.add(METRIC.rooms_refused, 1),
+    );
     this.#app = new AppHost({
       bucket: this.#thread,
       nextId: () => parts.ids.nextString(),
@@ -196,10 +204,7 @@ export class Bucket implements ChannelOwner {
         toUpstream: upstreamOutlet(parts, this.#slots, this.#link),
         onListenerError: (error, listener) => this.#onListenerError(error, listener),
         afterDrain: (channel, fn) => this.#app.afterDrain(() => this.#guard(channel, fn)),
-        onPacket: (packetBytes) => {
-          counters.add(METRIC.packets_in, 1);
-          counters.add(METRIC.bytes_in, packetBytes);
-        },
+        onPacket: packetGate(options.limits, { clock: parts.clock, counters, close }),
         onMalformed: () => counters.add(METRIC.malformed, 1),
         onOversized: () => counters.add(METRIC.oversized, 1),
       },
@@ -267,7 +272,6 @@ export class Bucket implements ChannelOwner {
       slots: this.#slots,
       shards: this.#shards,
       rooms: this.#rooms,
-      roomsPerChannel: options.roomsPerChannel,
       flushChannel: (channel) => this.#flushChannel(channel),
       close: (channel, code, reason, advice) => this.#close(channel, { code, reason, doc: '' }, reason, advice),
     });
@@ -281,7 +285,7 @@ export class Bucket implements ChannelOwner {
       close: (channel) => this.#closed(channel),
       onError: (error, channel) => this.#onSocketError(error, channel),
     };
-    this.#doors = openDoors(options, handlers);
+    this.#doors = openDoors(options, handlers, parts);
   }
 
   /** Load the application, listen to the rings and open the port. Resolved: the socket is bound. */
@@ -349,9 +353,10 @@ export class Bucket implements ChannelOwner {
 
   #create(): Channel | CloseCodeRow {
     if (this.#stopping) return CLOSE.SHUTDOWN;
-    if (this.#refusing) return CLOSE.OVERLOADED;
     const channel = new Channel(this);
-    return this.#slots.add(channel) ? channel : CLOSE.OVERLOADED;
+    if (!this.#refusing && this.#slots.add(channel)) return channel;
+    this.#parts.counters.add(METRIC.overloaded, 1);
+    return CLOSE.OVERLOADED;
   }
 
   #opened(channel: Channel): void {
@@ -398,17 +403,13 @@ export class Bucket implements ChannelOwner {
   }
 
   /** Close with a code; an extended channel that is ready hears op 6 first. */
-  #close(
-    channel: Channel,
-    row: CloseCodeRow,
-    detail: string,
-    advice?: { readonly reconnect: boolean; readonly retryAfterMs: number },
-  ): void {
+  #close(channel: Channel, row: CloseCodeRow, detail: string, advice?: CloseAdvice): void {
     const { socket } = channel;
     if (socket === undefined || channel.state === CHANNEL_STATE.CLOSED) return;
-    const reconnect = advice?.reconnect ?? row.code < 3500;
+    const metric = closeMetric(row.code);
+    if (metric !== undefined) this.#parts.counters.add(metric, 1);
     if (channel.state === CHANNEL_STATE.READY && channel.has(CHANNEL_FLAG.EXTENDED)) {
-      const body = { code: row.code, reason: detail, reconnect, retryAfterMs: advice?.retryAfterMs ?? 0, nodes: [] };
+      const body = disconnectBody(row, detail, advice, this.#options.reconnectWindowMs);
       this.#writer.packet(channel, OP.DISCONNECT, 0, 1, encodeDisconnect(codecOf(channel), body));
     }
     channel.state = CHANNEL_STATE.CLOSED;
@@ -598,11 +599,4 @@ export class Bucket implements ChannelOwner {
 
 function unsentBytes(channel: Channel): number {
   return channel.socket?.getBufferedAmount() ?? 0;
-}
-
-/** RFC 6455: a close reason has at most 123 bytes. */
-function closeReason(text: string): string {
-  let reason = text;
-  while (Buffer.byteLength(reason) > 123) reason = reason.slice(0, -1);
-  return reason;
 }

@@ -28,12 +28,22 @@ export class ChannelRooms {
   readonly #shards: RoomShards;
   readonly #subscriptions: Subscriptions;
   readonly #roomsPerChannel: number;
+  readonly #onRefused: () => void;
 
-  /** @param roomsPerChannel rooms a channel may be in besides its primary one */
-  constructor(shards: RoomShards, subscriptions: Subscriptions, roomsPerChannel: number) {
+  /**
+   * @param roomsPerChannel rooms a channel may be in besides its primary one
+   * @param onRefused called for each room that a channel asked for and cannot be in
+   */
+  constructor(
+    shards: RoomShards,
+    subscriptions: Subscriptions,
+    roomsPerChannel: number,
+    onRefused: () => void = () => {},
+  ) {
     this.#shards = shards;
     this.#subscriptions = subscriptions;
     this.#roomsPerChannel = roomsPerChannel;
+    this.#onRefused = onRefused;
   }
 
   /** Make the channel a member of an active shard, as its primary room or as one more. No-op where it is one already. */
@@ -73,6 +83,7 @@ export class ChannelRooms {
     }
     this.#shards.open([room], ([shard]) => {
       if (shard === undefined || !shard.active || channel.state === CHANNEL_STATE.CLOSED) {
+        if (channel.state !== CHANNEL_STATE.CLOSED) this.#onRefused();
         done(false);
         return;
       }
@@ -109,11 +120,18 @@ export class ChannelRooms {
       done(
         rooms.map((room, index) => {
           const refusal = refusals[index];
-          if (refusal !== undefined) return failed(room, refusal);
+          if (refusal !== undefined) {
+            this.#onRefused();
+            return failed(room, refusal);
+          }
           const shard = shards[next];
           next += 1;
-          if (shard === undefined || !shard.active) return failed(room, CLIENT_ERROR.NODE_ROOMS_FULL);
+          if (shard === undefined || !shard.active) {
+            this.#onRefused();
+            return failed(room, CLIENT_ERROR.NODE_ROOMS_FULL);
+          }
           if (!channel.isIn(shard) && channel.otherRoomCount() >= this.#roomsPerChannel) {
+            this.#onRefused();
             return failed(room, CLIENT_ERROR.TOO_MANY_ROOMS);
           }
           this.enter(channel, shard, false);
@@ -121,6 +139,18 @@ export class ChannelRooms {
         }),
       );
     });
+  }
+
+  /** A room was refused before it came here. */
+  refuse(): void {
+    this.#onRefused();
+  }
+
+  /** Put the channel into an active shard at the backend's wish, if it may be in one more. */
+  enterAsked(channel: Channel, shard: RoomShard): void {
+    const fits = channel.isIn(shard) || channel.otherRoomCount() < this.#roomsPerChannel;
+    if (shard.active && fits) this.enter(channel, shard, false);
+    else this.#onRefused();
   }
 
   leave(channel: Channel, rooms: readonly string[]): RoomReply[] {

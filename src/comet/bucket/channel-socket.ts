@@ -22,6 +22,8 @@ export interface ChannelSocket {
    * the WebSocket.
    */
   clientAddress?: string | undefined;
+  /** What `Admission.enter` answered for it, where the door asked. */
+  admissionTicket?: number | undefined;
   /** Finished wire bytes, one or more packets; copied or written before the call returns. Returns a SOCKET_ANSWER. */
   send(bytes: Uint8Array, isBinary?: boolean): number;
   ping(bytes: Uint8Array): number;

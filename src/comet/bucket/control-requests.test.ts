@@ -24,7 +24,6 @@ beforeEach(() => {
     slots,
     shards,
     rooms,
-    roomsPerChannel: 2,
     flushChannel: (channel) => void log.push(`flush ${channel.key}`),
     close: (channel, code, reason, { reconnect, retryAfterMs }) => {
       log.push(`close ${channel.key} ${code} ${reason} ${reconnect} ${retryAfterMs}`);
@@ -65,6 +64,7 @@ describe('rooms on behalf of the backend', () => {
     const [first, second] = [bucket.channel(), bucket.channel()];
     const connecting = bucket.channel({ state: CHANNEL_STATE.CONNECTING });
     const leaving = bucket.channel();
+    bucket.enter(second.channel, 'live://8');
     bucket.enter(second.channel, 'live://9');
     const ids = [first, second, connecting, leaving].map(({ channel }) => connId(channel));
     requests.onJoin([MESSAGE.JOIN, 3, ids, ['live://1', 'live://2']]);
@@ -74,9 +74,10 @@ describe('rooms on behalf of the backend', () => {
     expect(told()).toEqual([[MESSAGE.DONE, 3, 2]]);
     expect([first, second, connecting].map(({ channel }) => channel.rooms())).toEqual([
       ['live://1', 'live://2'],
-      ['live://9', 'live://1'],
+      ['live://8', 'live://9', 'live://1'],
       [],
     ]);
+    expect(bucket.events).toContain('room refused');
   });
 
   it('are left at once', () => {

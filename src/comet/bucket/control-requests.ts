@@ -27,7 +27,6 @@ export interface ControlRequestParts {
   readonly slots: ChannelSlots;
   readonly shards: RoomShards;
   readonly rooms: ChannelRooms;
-  readonly roomsPerChannel: number;
   /** Send what waits for this channel, so that it leaves before a close. */
   readonly flushChannel: (channel: Channel) => void;
   readonly close: (
@@ -68,11 +67,7 @@ export class ControlRequests {
       for (const channel of channels) {
         if (channel.state !== CHANNEL_STATE.READY) continue;
         count += 1;
-        for (const shard of shards) {
-          if (shard.active && channel.otherRoomCount() < this.#parts.roomsPerChannel) {
-            this.#parts.rooms.enter(channel, shard, false);
-          }
-        }
+        for (const shard of shards) this.#parts.rooms.enterAsked(channel, shard);
       }
       this.#done(request, count);
     });

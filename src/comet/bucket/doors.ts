@@ -11,9 +11,12 @@ export class Doors {
   readonly #main: Door;
   /** Undefined where there is only the WebSocket. */
   readonly #others: readonly Door[] | undefined;
+  #check: (() => Promise<void>) | undefined;
 
-  constructor(main: Door, others: readonly Door[]) {
+  /** @param check what must hold before any port opens; asked until it has held once */
+  constructor(main: Door, others: readonly Door[], check?: () => Promise<void>) {
     this.#main = main;
+    this.#check = check;
     this.#others = others.length === 0 ? undefined : others;
   }
 
@@ -23,6 +26,8 @@ export class Doors {
 
   /** Resolved: every port is bound. */
   async listen(): Promise<void> {
+    await this.#check?.();
+    this.#check = undefined;
     await Promise.all(this.#all().map((door) => door.listen()));
   }
 

@@ -53,6 +53,7 @@ beforeEach(() => {
       handshakeTimeoutMs: 8_000,
       heartbeatIntervalS: HEARTBEAT_S,
       heartbeatMisses: MISSES,
+      reconnectWindowMs: 7_000,
     },
     {
       close: (channel, row, detail) => bucket.close(channel, row, detail),
@@ -176,6 +177,7 @@ describe("goim's auth packet", () => {
     expect(JSON.parse(reply!.slice('8 9 '.length))).toEqual({
       key: 'drawn',
       heartbeat_s: 20,
+      reconnect_window_ms: 7_000,
       rooms: [
         { room: 'live://1', epoch: 1_001, offset: 0 },
         { room: 'live://2', epoch: 1_002, offset: 0 },

@@ -37,6 +37,8 @@ export interface HandshakeOptions {
   readonly handshakeTimeoutMs: number;
   readonly heartbeatIntervalS: number;
   readonly heartbeatMisses: number;
+  /** Told to extended channels: over how long to spread a reconnect after a loss without an op 6. */
+  readonly reconnectWindowMs: number;
 }
 
 export interface HandshakeLinks {
@@ -318,6 +320,7 @@ export class Handshake {
     return encodeBody(codecOf(channel), {
       key: channel.key,
       heartbeat_s: Math.round(idleMs / 1000 / this.#options.heartbeatMisses),
+      reconnect_window_ms: this.#options.reconnectWindowMs,
       rooms: shards.map((shard) => {
         // The application may have taken it out of a room again already.
         const { epoch, flushedOffset } = channel.cohortIn(shard) ?? shard;

@@ -3,6 +3,11 @@
  *
  * Threads: its bucket.
  */
+import type { Clock } from '../../clock/index.js';
+import type { ThreadCounters } from '../../telemetry/index.js';
+import type { AddressCounts } from '../limits/address-counts.js';
+import { openAdmission } from '../limits/open-admission.js';
+import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
 import type { BucketOptions } from './bucket-options.js';
 import type { DoorHandlers } from './door.js';
 import { Doors } from './doors.js';
@@ -11,8 +16,17 @@ import { WsListener } from './ws-listener.js';
 /** Far above every limit of ours, so that a body that is too large is answered with a code and not by uWS's bare close. */
 const MAX_PAYLOAD_BYTES = 131_072;
 
+export interface DoorParts {
+  readonly clock: Clock;
+  readonly counters: ThreadCounters;
+  /** Given where `limits.connections_per_ip` is on. */
+  readonly addressCounts?: AddressCounts | undefined;
+}
+
 /** Nothing listens yet. */
-export function openDoors(options: BucketOptions, handlers: DoorHandlers): Doors {
+export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts: DoorParts): Doors {
+  const { limits, reconnectWindowMs } = options;
+  const admission = openAdmission({ ...limits, reconnectWindowMs }, parts);
   const webSocket = new WsListener(
     {
       host: options.host,
@@ -21,6 +35,7 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers): Doors
       maxPayloadBytes: MAX_PAYLOAD_BYTES,
     },
     handlers,
+    admission,
   );
-  return new Doors(webSocket, []);
+  return new Doors(webSocket, [], limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
 }

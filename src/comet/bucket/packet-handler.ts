@@ -28,6 +28,7 @@ import {
   roomIdProblem,
 } from '../../protocol/index.js';
 import type { MessageListener, PacketInfo } from '../../push/index.js';
+import type { PacketGate } from '../limits/packet-gate.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { ChannelRooms } from './channel-rooms.js';
 import type { ChannelWriter } from './channel-writer.js';
@@ -63,7 +64,8 @@ export interface PacketHandlerLinks {
   readonly onListenerError: (error: unknown, listener: string) => void;
   /** Runs `fn` now or, while a ring's memory is held, at the end of the drain, so that a throw costs this channel only. */
   readonly afterDrain: (channel: Channel, fn: () => void) => void;
-  readonly onPacket: (packetBytes: number) => void;
+  /** Asked for every whole packet. False: it is passed over, or its channel is closed. */
+  readonly onPacket: PacketGate;
   readonly onMalformed: () => void;
   readonly onOversized: () => void;
 }
@@ -137,11 +139,10 @@ export class PacketHandler {
       }
       // The header is reused by whatever the packet sets off.
       const packetBytes = header.packetBytes;
-      this.#links.onPacket(packetBytes);
-      if (channel.state === CHANNEL_STATE.CONNECTING || channel.has(CHANNEL_FLAG.BUSY)) {
-        if (!this.#enqueue(channel, bytes.slice(offset, offset + packetBytes))) return;
-      } else {
-        this.#handle(channel, bytes, header);
+      if (this.#links.onPacket(channel, header)) {
+        if (channel.state === CHANNEL_STATE.CONNECTING || channel.has(CHANNEL_FLAG.BUSY)) {
+          if (!this.#enqueue(channel, bytes.slice(offset, offset + packetBytes))) return;
+        } else this.#handle(channel, bytes, header);
       }
       offset += packetBytes;
     } while (offset < bytes.length && channel.state !== CHANNEL_STATE.CLOSED);
@@ -265,6 +266,7 @@ export class PacketHandler {
       (room !== '' &&
         (roomIdProblem(room, this.#limits.roomIdBytes) !== undefined || channel.allowsRoom?.(room) === false));
     if (refused) {
+      this.#rooms.refuse();
       // goim answers also where the change failed; the echo says nothing about success.
       this.#writer.packet(channel, OP.CHANGE_ROOM_REPLY, seq, ver, body);
       return;
@@ -288,6 +290,7 @@ export class PacketHandler {
         else ops.delete(op);
       }
       if (ops.size <= this.#limits.watchOps) this.setWatch(channel, [...ops]);
+      else this.#links.onOversized();
     }
     this.#writer.packet(channel, header.op + 1, header.seq, header.ver, body);
   }

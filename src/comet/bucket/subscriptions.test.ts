@@ -192,6 +192,21 @@ describe('a channel that stays slow', () => {
     ]);
   });
 
+  it('is closed after slow.extended_close_after_ms where it is extended, heartbeats or not', () => {
+    bucket = new BucketParts(undefined, false, undefined, 30_000);
+    const slow = member({ extended: true });
+    const plain = member();
+    drop(slow);
+    drop(plain);
+    turn();
+    bucket.subscriptions.tick(100);
+    bucket.subscriptions.tick(110);
+    bucket.subscriptions.tick(129);
+    expect([slow.socket.fate, plain.socket.fate]).toEqual(['open', 'ended 3004 slow reader']);
+    bucket.subscriptions.tick(130);
+    expect([slow.socket.fate, bucket.subscriptions.slowCount]).toEqual(['ended 3004 slow reader', 0]);
+  });
+
   it('may stay where it is extended', () => {
     const slow = member({ extended: true });
     drop(slow);

@@ -32,19 +32,26 @@ export function codecOf(channel: Channel): Codec {
 export class Subscriptions {
   readonly #links: SubscriptionsLinks;
   readonly #closeAfterS: number;
+  readonly #extendedCloseAfterS: number;
   /** Marked by `dropped`, still in their topics. */
   #marked: Channel[] = [];
   readonly #slow = new Set<Channel>();
   /** Offset of the newest push to all, for its Gap. */
   readonly #allPosition: () => { readonly epoch: number; readonly offset: number };
 
+  /**
+   * @param closeAfterMs how long a plain channel may stay slow
+   * @param extendedCloseAfterMs the same for an extended one; 0: for ever
+   */
   constructor(
     links: SubscriptionsLinks,
     closeAfterMs: number,
     allPosition: () => { readonly epoch: number; readonly offset: number },
+    extendedCloseAfterMs = 0,
   ) {
     this.#links = links;
     this.#closeAfterS = closeAfterMs / 1000;
+    this.#extendedCloseAfterS = extendedCloseAfterMs > 0 ? extendedCloseAfterMs / 1000 : Infinity;
     this.#allPosition = allPosition;
   }
 
@@ -106,12 +113,16 @@ export class Subscriptions {
     if (channel.has(CHANNEL_FLAG.OUT)) this.#slow.delete(channel);
   }
 
-  /** Once a second: close goim channels that stay slow; they cannot be told what they miss. */
+  /**
+   * Once a second: close channels that stay slow. Plain ones cannot be told what they miss; extended ones can, but one that
+   * never reads and sends heartbeats would otherwise keep its buffer for ever.
+   */
   tick(nowS: number): void {
     for (const channel of this.#slow) {
       if (channel.slowSinceS === 0) channel.slowSinceS = nowS;
-      else if (!channel.has(CHANNEL_FLAG.EXTENDED) && nowS - channel.slowSinceS >= this.#closeAfterS) {
-        this.#links.closeSlow(channel);
+      else {
+        const afterS = channel.has(CHANNEL_FLAG.EXTENDED) ? this.#extendedCloseAfterS : this.#closeAfterS;
+        if (nowS - channel.slowSinceS >= afterS) this.#links.closeSlow(channel);
       }
     }
   }

@@ -6,8 +6,16 @@
  *   return; `dropped` may only mark; close handlers run inside end() and close(); a listen socket shares its port with
  *   other threads (SO_REUSEPORT), which is why the control thread probes the port first.
  */
-import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
-import { CLOSE, type CloseCodeRow, DiscardCounter, HalleyError } from '../../errors/index.js';
+import uWS, {
+  type HttpRequest,
+  type HttpResponse,
+  type TemplatedApp,
+  type us_listen_socket,
+  type us_socket_context_t,
+} from 'uWebSockets.js';
+import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
+import type { Admission } from '../limits/admission.js';
+import { WsAdmission } from '../limits/ws-admission.js';
 import type { Channel } from './channel.js';
 import type { ChannelSocket } from './channel-socket.js';
 import type { Door, DoorHandlers } from './door.js';
@@ -27,7 +35,8 @@ export class WsListener implements Door {
   #inert = false;
   readonly discards = new DiscardCounter();
 
-  constructor(options: WsListenerOptions, handlers: DoorHandlers) {
+  /** @param admission what is to be checked before an upgrade; undefined: nothing, and uWS upgrades by itself */
+  constructor(options: WsListenerOptions, handlers: DoorHandlers, admission?: Admission) {
     this.#options = options;
     this.#app = uWS.App();
     // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
@@ -71,7 +80,7 @@ export class WsListener implements Door {
       drain: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.drain),
       close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };
-    this.#app.ws('/sub', behavior);
+    this.#app.ws('/sub', admission === undefined ? behavior : this.#admitting(behavior, admission, handlers));
     this.#app.any('/*', (res) => {
       res.onAborted(() => {});
       res
@@ -79,6 +88,29 @@ export class WsListener implements Door {
         .writeHeader('Content-Type', 'text/plain; charset=utf-8')
         .end('404 page not found');
     });
+  }
+
+  /** The same behaviour behind the rules of `admission`. */
+  #admitting<Behavior extends { readonly close: (ws: ChannelSocket) => void }>(
+    behavior: Behavior,
+    admission: Admission,
+    handlers: DoorHandlers,
+  ) {
+    const upgrades = new WsAdmission(admission, {
+      isInert: () => this.#inert,
+      onError: (error) => this.#failed(error, undefined, handlers),
+    });
+    return {
+      ...behavior,
+      upgrade: (res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => {
+        upgrades.upgrade(res, req, context);
+      },
+      close: (ws: ChannelSocket) => {
+        // Also of a socket that got no channel. The memory of a bucket that dies is cleared by the control thread.
+        if (!this.#inert) upgrades.closed(ws);
+        behavior.close(ws);
+      },
+    };
   }
 
   publish(topic: string, bytes: Uint8Array): void {

@@ -286,6 +286,30 @@ describe('POST /halley/node/drain', () => {
     expect(told).toEqual([true, false]);
   });
 
+  it('asks the channels to go where it is told to, behind the word to the cluster, and never on the way back', async () => {
+    const events: (string | number)[] = [];
+    const drain = new DrainSwitch(
+      async (isDraining) => void events.push(`draining ${isDraining}`),
+      (overMs) => {
+        events.push(overMs);
+        return 12;
+      },
+    );
+    const lookup = createNodeLookup({ drain, directory: undefined, self: () => nodeRecord('alone') });
+    const api = await new ApiHarness({ lookup }).start();
+    open.push(api);
+    const answer = await api.postJson('/halley/node/drain', { drain: true, move_over_ms: 500 });
+    expect(answer.json).toMatchObject({ data: { draining: true, moving: 12 } });
+    expect(events).toEqual(['draining true', 500]);
+    for (const body of [
+      { drain: false, move_over_ms: 1 },
+      { drain: true, move_over_ms: -1 },
+    ]) {
+      expect((await api.postJson('/halley/node/drain', body)).status).toBe(400);
+    }
+    expect(events).toHaveLength(2);
+  });
+
   it('leaves the domain of a node that is alone', async () => {
     const api = await new ApiHarness().start();
     open.push(api);

@@ -25,6 +25,8 @@ import type { ApiRequest, ApiServices } from './route.js';
 
 /** An answer that counts a client, and that is right for a moment, must come from here every time. */
 const NOT_KEPT: NonNullable<Reply['headers']> = [['Cache-Control', 'no-store']];
+/** A day. */
+const MAX_MOVE_OVER_MS = 86_400_000;
 const RETRY_SOON: NonNullable<Reply['headers']> = [['Retry-After', '1']];
 
 function refuse(problem: string): Reply {
@@ -113,13 +115,20 @@ export function httpdns(services: ApiServices, request: ApiRequest): Reply {
 
 /** The switch of this node, not of another one: an operator asks the node itself. */
 export function drainNode(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {
-  const members = new JsonMembers(request.body, services.messageMaxBytes, ['drain']);
+  const members = new JsonMembers(request.body, services.messageMaxBytes, ['drain', 'move_over_ms']);
   const isDraining = members.flag('drain');
+  const moveOverMs = members.integer('move_over_ms', 0, MAX_MOVE_OVER_MS);
   if (isDraining === undefined || members.problem !== undefined) {
     return refuse(members.problem ?? '"drain" must be true or false');
   }
-  const told = services.lookup.drain.set(isDraining);
-  const done = () => dataReply({ draining: isDraining });
+  if (moveOverMs !== undefined && !isDraining) return refuse('"move_over_ms" needs "drain" to be true');
+  const { drain } = services.lookup;
+  const told = drain.set(isDraining);
+  // Behind the word to the cluster, so that nobody is sent back here.
+  const done = () =>
+    dataReply(
+      moveOverMs === undefined ? { draining: isDraining } : { draining: isDraining, moving: drain.move(moveOverMs) },
+    );
   if (!(told instanceof Promise)) return done();
   return told.then(done, (error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error);

@@ -1,6 +1,8 @@
 /**
  * route: the form of one row of the route table, and how a request finds its row.
  */
+
+import type { RequestPeer } from '../../address/index.js';
 import type {
   CometPort,
   DurableQueue,
@@ -10,7 +12,6 @@ import type {
   ReadinessProbe,
   SessionStore,
 } from '../../push/index.js';
-import type { RequestPeer } from '../client-address.js';
 import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
 import type { IdRouteServices } from './ids-routes.js';

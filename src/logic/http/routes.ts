@@ -85,8 +85,8 @@ export const ROUTES: readonly Route[] = [
   route(
     'POST',
     '/halley/node/drain',
-    'JSON `{drain}`',
-    'true: this node gets no new clients and `/ready` says so, its channels stay; false: back again: `{draining}`',
+    'JSON `{drain, move_over_ms?}`',
+    'true: this node gets no new clients and `/ready` says so, its channels stay, or are asked to go within `move_over_ms`; false: back again: `{draining, moving?}`',
     drainNode,
   ),
   route(

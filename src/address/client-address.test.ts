@@ -69,3 +69,42 @@ describe('a trusted proxy', () => {
     );
   });
 });
+
+describe('where our proxies write Forwarded', () => {
+  const clients = new ClientAddress(['10.0.0.0/8'], 'forwarded');
+
+  it.each([
+    ['the one it names', 'for=203.0.113.5', '203.0.113.5'],
+    ['one among other parameters', 'proto=https;For="203.0.113.5:4711";by=10.0.0.1', '203.0.113.5'],
+    ['an IPv6 address in quotes', 'for="[2001:db8:2::5]:4711"', '2001:db8:2::5'],
+    ['the rightmost that is no proxy', 'for=198.51.100.1, for=203.0.113.5;proto=http, for=10.0.0.2', '203.0.113.5'],
+    ['the proxy in front of a hidden name', 'for=203.0.113.5, for=_hidden', '10.0.0.1'],
+    ['the proxy in front of an element without one', 'for=203.0.113.5, by=10.0.0.1', '10.0.0.1'],
+    ['not what stands inside another parameter', 'host="x;for=198.51.100.1;y=z"', '10.0.0.1'],
+    ['not what stands behind a comma inside another one', 'for=203.0.113.5;host="x,for=198.51.100.1"', '10.0.0.1'],
+    ['the socket where the header is missing', '', '10.0.0.1'],
+  ])('it is %s', (_, forwarded, expected) => {
+    const headers = { forwarded, 'x-forwarded-for': '192.0.2.66' };
+    expect(clients.of({ socket: { remoteAddress: '10.0.0.1' }, headers })).toBe(expected);
+  });
+
+  it('is read in no other case: a client behind a proxy that appends to X-Forwarded-For may write it', () => {
+    const headers = { forwarded: 'for=192.0.2.66', 'x-forwarded-for': '203.0.113.5' };
+    expect(new ClientAddress(['10.0.0.0/8']).of({ socket: { remoteAddress: '10.0.0.1' }, headers })).toBe(
+      '203.0.113.5',
+    );
+  });
+});
+
+describe('the list of proxies', () => {
+  it('says whether an address is one of them', () => {
+    const clients = new ClientAddress(['10.0.0.0/8']);
+    expect(['10.1.2.3', '::ffff:10.1.2.3', '11.0.0.1', ''].map((address) => clients.isProxy(address))).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+    expect([clients.trustsProxies, new ClientAddress([]).trustsProxies]).toEqual([true, false]);
+  });
+});
