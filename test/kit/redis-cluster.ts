@@ -10,8 +10,8 @@ const READY_MS = 20_000;
 export interface RedisClusterOptions {
   /** Of each master; default 0. With one a master that dies is replaced. */
   readonly replicaCount?: number;
-  /** Further arguments of every server. */
-  readonly args?: readonly string[];
+  /** Under which port clients are to know the server at `port`: of a proxy in front of it, say. */
+  readonly announcedPort?: (port: number) => Promise<number>;
 }
 
 export interface RedisClusterServers {
@@ -33,7 +33,7 @@ async function infosSay(clients: readonly Redis[], ...lines: readonly string[]):
 /** Start `masterCount` masters that share the slots evenly, and wait until every server calls the cluster sound. */
 export async function startRedisCluster(
   masterCount = 3,
-  { replicaCount = 0, args = [] }: RedisClusterOptions = {},
+  { replicaCount = 0, announcedPort }: RedisClusterOptions = {},
 ): Promise<RedisClusterServers> {
   const all: RedisServer[] = [];
   const busPorts: number[] = [];
@@ -41,7 +41,9 @@ export async function startRedisCluster(
     const busPort = await freePort();
     busPorts.push(busPort);
     const own = ['--cluster-port', String(busPort), '--cluster-node-timeout', String(NODE_TIMEOUT_MS)];
-    all.push(await startRedis({ args: ['--cluster-enabled', 'yes', ...own, ...args] }));
+    const port = await freePort();
+    const announced = announcedPort && ['--cluster-announce-port', String(await announcedPort(port))];
+    all.push(await startRedis({ port, args: ['--cluster-enabled', 'yes', ...own, ...(announced ?? [])] }));
   }
   const clients = all.map(({ port }) => new Redis(port, '127.0.0.1', { protocol: 2 }));
   const masters = clients.slice(0, masterCount);
