@@ -9,6 +9,7 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { OP } from '../../src/protocol/index.js';
 import {
+  eventually,
   type HalleyProcess,
   post,
   type RedisClusterServers,
@@ -71,7 +72,7 @@ async function commandsOf(job: () => Promise<void>): Promise<string[][]> {
   const upTo = async (mark: string) => {
     await Promise.all(admins.map((admin) => admin.echo(mark)));
     const indexOf = (words: readonly string[][]) => words.findIndex(([, word]) => word === mark);
-    await expect.poll(() => said.every((words) => indexOf(words) >= 0), { interval: 2 }).toBe(true);
+    await eventually(() => said.every((words) => indexOf(words) >= 0), 5_000, 'every MONITOR has caught up');
     return said.flatMap((words) => words.splice(0, indexOf(words) + 1).slice(0, -1));
   };
   await upTo(`begin-${Math.random()}`);
@@ -113,7 +114,7 @@ async function isGone(key: string): Promise<void> {
     const found = await Promise.all(admins.map((admin) => admin.exists(name).catch(() => 0)));
     return found.reduce((sum, one) => sum + one, 0);
   };
-  await expect.poll(count, { interval: 10 }).toBe(0);
+  await eventually(async () => (await count()) === 0, 5_000, `the end of the session of ${key}`);
 }
 
 // Scripts that a master does not know yet cost a repeat each: these connects bring them there.

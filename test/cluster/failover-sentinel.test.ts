@@ -1,7 +1,13 @@
 /** The master behind a Sentinel dies under load, and its replica takes over. */
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { eventually, type RedisSentinelServers, type RedisServer, startRedis, startRedisSentinel } from '../kit/index.js';
+import {
+  eventually,
+  type RedisSentinelServers,
+  type RedisServer,
+  startRedis,
+  startRedisSentinel,
+} from '../kit/index.js';
 import { type FailoverPlan, failover } from './failover.js';
 import { removeDataDirs } from './failure-rig.js';
 

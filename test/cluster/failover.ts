@@ -132,13 +132,16 @@ export async function failover(plan: FailoverPlan): Promise<FailoverFigures> {
     await nothingMissing(before, plan.waitsForReplicas ? load : safe, KIND.DURABLE);
     if (plan.hasHistory === true) await nothingMissing(before, safe, KIND.DIRECT);
     const lost = missing(before, load, KIND.DURABLE);
-    const lostLater = lost.length === 0 ? [] : missing(before, load, KIND.DURABLE, (room) => lastOf(atFailure, room) + 1);
+    const lostLater =
+      lost.length === 0 ? [] : missing(before, load, KIND.DURABLE, (room) => lastOf(atFailure, room) + 1);
     expect(lostLater, 'lost although it was accepted by the new master').toEqual([]);
     expect(disorder(crowd.seats)).toEqual([]);
     expect(untold(before, load, plan.hasHistory === true)).toEqual([]);
     // A direct push that found no Redis has no place in a room's log, so nobody can miss it: its sender's node says that it is lost.
     if (missing(before, load, KIND.DIRECT).length > 0) {
-      expect(nodes.map((node) => node.output()).join('\n')).toMatch(/a push to the cluster was lost|may be missed is told/);
+      expect(nodes.map((node) => node.output()).join('\n')).toMatch(
+        /a push to the cluster was lost|may be missed is told/,
+      );
     }
     expect(crowd.seats.filter(({ client }) => client.closed !== undefined)).toEqual([]);
     expect([load.statusCount(KIND.DIRECT, 0), load.statusCount(KIND.DURABLE, 0)]).toEqual([0, 0]);
@@ -169,10 +172,7 @@ export async function failover(plan: FailoverPlan): Promise<FailoverFigures> {
 function untold(seats: readonly Seat[], load: Load, hasHistory: boolean): readonly string[] {
   return seats
     .filter(({ isExtended }) => isExtended)
-    .filter(
-      (seat) =>
-        !hasHistory || missing([seat], load, KIND.DURABLE).length > 0,
-    )
+    .filter((seat) => !hasHistory || missing([seat], load, KIND.DURABLE).length > 0)
     .filter(({ client, room }) => !client.gaps.some((gap) => gap.scope === 'room' && gap.room === roomName(room)))
     .map(({ key, client }) => `${key} ${JSON.stringify(client.gaps)}`);
 }
@@ -182,5 +182,10 @@ function isLoss(reason: string): boolean {
 }
 
 function lastOf(streams: ReturnType<Load['snapshot']>, ofRoom: number): number {
-  return streams.of(KIND.DURABLE).find(({ room }) => room === ofRoom)?.accepted.at(-1) ?? 0;
+  return (
+    streams
+      .of(KIND.DURABLE)
+      .find(({ room }) => room === ofRoom)
+      ?.accepted.at(-1) ?? 0
+  );
 }

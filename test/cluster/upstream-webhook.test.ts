@@ -225,7 +225,10 @@ describe('the webhook of a cluster over https', () => {
     });
     store.disconnect();
     expect(letter[letter.indexOf('cause') + 1]).toMatch(/CERT|UNABLE_TO|SELF_SIGNED/);
-    expect((await nodeStats(nodes[0]!.httpUrl)).totals.upstream_failed).toBeGreaterThan(0);
+    await eventually(async () => {
+      const { totals } = await nodeStats(nodes[0]!.httpUrl);
+      return totals.upstream_failed > 0 && totals.upstream_dead > 0;
+    });
     expect(backend.deliveries).toEqual([]);
     client.terminate();
   });

@@ -73,7 +73,9 @@ export async function startRedisCluster(
         const infos = await Promise.all(clients.slice(masterCount).map((replica) => replica.info('replication')));
         if (!infos.every((info) => info.includes('role:slave') && info.includes('master_link_status:up'))) return false;
         // The others must have heard of it: only they can elect.
-        const tables = await Promise.all(masters.map((master) => master.call('CLUSTER', 'SLOTS') as Promise<unknown[][]>));
+        const tables = await Promise.all(
+          masters.map((master) => master.call('CLUSTER', 'SLOTS') as Promise<unknown[][]>),
+        );
         return tables.every((rows) => rows.every((row) => row.length === 3 + replicaCount));
       },
       READY_MS,
