@@ -46,7 +46,8 @@ export function followRedirects(client: Cluster): void {
     const inside = pipeline as unknown as PipelineInside;
     const { resolve, reject } = inside;
     inside.reject = (error) => {
-      if (isTornApart(error)) void Promise.all(withResult(inside).map((command) => again(client, command, inside))).then(resolve);
+      if (isTornApart(error))
+        void Promise.all(withResult(inside).map((command) => again(client, command, inside))).then(resolve);
       else reject(error);
     };
     inside.resolve = (results) => {
