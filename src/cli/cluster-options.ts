@@ -32,6 +32,8 @@ export interface ClusterOptions {
   readonly dataDir: string;
   /** shutdown.timeout_ms of the nodes. */
   readonly nodeStopMs: number;
+  /** cluster.prefix of the nodes. */
+  readonly prefix: string;
 }
 
 /** Machine ids are leased in 64 blocks, but nobody has the memory for so many nodes by accident. */
@@ -102,5 +104,6 @@ export function parseClusterOptions(
     portStep: PORT_STEP,
     dataDir: resolve(flags.text('data-dir') ?? DEFAULTS.dataDir),
     nodeStopMs: config.shutdown.timeout_ms,
+    prefix: config.cluster.prefix,
   };
 }

@@ -8,6 +8,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HalleyError } from '../errors/index.js';
+import { loggerOf } from '../telemetry/index.js';
 import type { ClusterOptions } from './cluster-options.js';
 import { type ChildEnd, LocalChild } from './local-child.js';
 import { planLocalRedis, redisEndText } from './local-redis.js';
@@ -39,6 +40,7 @@ const HTTP_LINE = /^ +HTTP API +(http:\S+)/;
 /** A node ends by itself within shutdown.timeout_ms; then it is hung. */
 const NODE_STOP_MARGIN_MS = 5_000;
 const REDIS_STOP_MS = 10_000;
+const REDIS_CALL_MS = 5_000;
 
 export class LocalCluster {
   /** Resolves with a sentence when a process has ended that was not told to. */
@@ -97,13 +99,32 @@ export class LocalCluster {
     const ready = new Promise<void>((resolve) => {
       tellReady = resolve;
     });
-    const { spec, url, directory, lastLines } = await planLocalRedis(this.#options.dataDir, this.#io.env, tellReady);
+    const plan = await planLocalRedis(this.#options.dataDir, this.#io.env, tellReady);
+    const { spec, url, directory, lastLines, isFirstStart } = plan;
     this.#refuseWhenStopping();
     const redis = new LocalChild(spec);
     this.#redis = redis;
     this.#watch(redis, (end) => redisEndText(end, lastLines));
     await ready;
+    if (isFirstStart) await this.#declareFirstLease(url);
     return { url, directory, pid: redis.pid };
+  }
+
+  /** Nobody can hold machine ids that this Redis does not know of: the nodes need not wait for such leases to end. */
+  async #declareFirstLease(url: string): Promise<void> {
+    const { declareFirstLease, RedisLink } = await import('../store/redis/index.js');
+    const link = await RedisLink.open(
+      {
+        ...{ url, prefix: this.#options.prefix, tlsCaFile: '', clientName: 'halley:cluster' },
+        ...{ connectTimeoutMs: REDIS_CALL_MS, commandTimeoutMs: REDIS_CALL_MS },
+      },
+      loggerOf(() => {}),
+    );
+    try {
+      await declareFirstLease(link);
+    } finally {
+      link.close();
+    }
   }
 
   #startNode(index: number, redisUrl: string): Promise<LocalNodeAddresses> {

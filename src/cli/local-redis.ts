@@ -3,7 +3,7 @@
  *
  * Guarantees: one server per directory: a second one on the same append-only file would destroy it, and Redis does not look.
  */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HalleyError } from '../errors/index.js';
 import { probePort } from '../push/index.js';
@@ -22,6 +22,16 @@ export interface LocalRedisPlan {
   readonly spec: ChildSpec;
   /** The end of its log, for a report of its death. */
   readonly lastLines: readonly string[];
+  /** The data directory was empty: neither Redis nor a node of this cluster has run before. */
+  readonly isFirstStart: boolean;
+}
+
+async function isEmpty(directory: string): Promise<boolean> {
+  try {
+    return (await readdir(directory)).length === 0;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
 }
 
 async function isRedis(pid: number): Promise<boolean> {
@@ -63,6 +73,7 @@ export async function planLocalRedis(
 ): Promise<LocalRedisPlan> {
   const directory = join(dataDir, REDIS_NAME);
   const pidFile = join(directory, 'redis.pid');
+  const isFirstStart = await isEmpty(dataDir);
   await mkdir(directory, { recursive: true });
   await refuseSecond(pidFile, directory);
   const port = await probePort(HOST, 0, 'redis');
@@ -80,6 +91,7 @@ export async function planLocalRedis(
     url: `redis://${HOST}:${port}`,
     directory,
     lastLines,
+    isFirstStart,
     spec: {
       name: REDIS_NAME,
       command: 'redis-server',

@@ -94,11 +94,11 @@ export function wireUpstream(config: Config, node: UpstreamNode): WiredUpstream 
     );
   const lanes: EventLanes[] = [];
   if (upstream.sink !== 'stream') {
-    const { url, secret, timeout_ms: timeoutMs, lanes: laneCount } = upstream;
+    const { url, secret, timeout_ms: timeoutMs, lanes: laneCount, webhook_ca_file: caFile } = upstream;
     const { serverId, nodeEpoch } = node;
     const userAgent = `halley/${packageVersion()}`;
     const sink = new WebhookSink(
-      { url, secret, timeoutMs, maxSockets: laneCount, serverId, nodeEpoch, userAgent },
+      { url, secret, timeoutMs, maxSockets: laneCount, serverId, nodeEpoch, userAgent, caFile },
       systemClock,
     );
     lanes.push(lanesOf(sink, laneCount, upstream.retry_max_ms, upstream.give_up_ms));

@@ -298,6 +298,11 @@ export const GROUP_OPTIONS = {
     events: list(16, `Which events: ${UPSTREAM_EVENT_TYPES.join(', ')}; empty sends all.`),
     url: text('', [0, 2048], 'http:// or https:// address of the webhook.', { visibleAscii: true }),
     secret: secret(4 * KIB, 'Secret of the signature (HMAC-SHA256) of the webhook, at least 32 bytes.'),
+    webhook_ca_file: text(
+      '',
+      [0, 4096],
+      'PEM file of the authority behind an https:// webhook; empty trusts what the system trusts.',
+    ),
     lanes: int(
       8,
       [1, 256],

@@ -24,7 +24,7 @@ export {
   readHistogram,
   ThreadHistogram,
 } from './histogram.js';
-export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, type LogMethod } from './log.port.js';
+export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, type LogMethod, loggerOf } from './log.port.js';
 export { type LogRecord, type MemoryLog, memoryLog } from './memory-logger.js';
 export { indexMetrics, METRIC, METRICS, type Metric, type MetricName, type MetricRow } from './metrics.js';
 export { type PinoLoggerOptions, pinoLogger } from './pino-logger.js';

@@ -107,6 +107,19 @@ describe('halley cluster local', () => {
     await expectNobodyLeft(cluster);
   });
 
+  it('is ready at its first start without a wait for leases that nobody can hold; where there was a cluster before, it waits', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'halley-first-'));
+    const env = { HALLEY_ID_LEASE_MS: '2000' };
+    const first = await start({ dataDir, env });
+    expect(first.output()).not.toContain('waiting');
+    expect(await first.stop()).toBe(0);
+    await rm(join(dataDir, 'redis'), { recursive: true });
+    const again = await start({ dataDir, env });
+    expect(again.output()).toMatch(/waiting \d\.\d s: Redis is new or lost its data/);
+    expect(await again.stop()).toBe(0);
+    await rm(dataDir, { recursive: true });
+  });
+
   it('says where the nodes are and what to try, and names the node in front of every line of its log', async () => {
     const cluster = await start({ args: ['--buckets', '1'] });
     const output = cluster.output();

@@ -267,6 +267,11 @@ export class Producer {
   }
 }
 
+/** Streams with what was accepted of them: a Load, or what one had taken at some moment. */
+export interface Streams {
+  of(kind: Kind): readonly Pick<Producer, 'room' | 'accepted'>[];
+}
+
 export class Load {
   readonly producers: readonly Producer[];
 
@@ -281,6 +286,12 @@ export class Load {
 
   of(kind: Kind): readonly Producer[] {
     return this.producers.filter((producer) => producer.kind === kind);
+  }
+
+  /** What is accepted by now. */
+  snapshot(): Streams {
+    const taken = this.producers.map(({ kind, room, accepted }) => ({ kind, room, accepted: [...accepted] }));
+    return { of: (kind) => taken.filter((stream) => stream.kind === kind) };
   }
 
   /** Every producer has had this many more pushes accepted. */
@@ -334,7 +345,7 @@ export function disorder(seats: readonly Seat[], kinds: readonly Kind[] = [KIND.
 /** Accepted pushes from `since` on that a seat has not received: `key: first of them, how many`. */
 export function missing(
   seats: readonly Seat[],
-  load: Pick<Load, 'of'>,
+  load: Streams,
   kind: Kind,
   since: number | ((room: number) => number) = 0,
 ) {
@@ -355,7 +366,7 @@ export function missing(
 /** Wait until nothing is missing; fails with what is. */
 export async function nothingMissing(
   seats: readonly Seat[],
-  load: Pick<Load, 'of'>,
+  load: Streams,
   kind: Kind,
   since: number | ((room: number) => number) = 0,
   deadlineMs = 8_000,

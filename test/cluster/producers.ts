@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { Cluster, Redis } from 'ioredis';
 import { pack } from 'msgpackr';
-import { eventually, type HalleyProcess, post } from '../kit/index.js';
+import { eventually, type HalleyProcess, post, runHalley } from '../kit/index.js';
 
 export type Target =
   | { readonly keys: readonly string[] }
@@ -17,6 +17,8 @@ export type Target =
 
 export interface Producer {
   readonly name: string;
+  /** Rounds that it is given where it is too slow for as many as the others. */
+  readonly maxRounds?: number;
   send(target: Target, body: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -124,6 +126,33 @@ export function batchRoute({ httpUrl }: HalleyProcess, name: string): Producer {
         const [row] = (answer.data ?? []) as { code: number; message: string }[];
         return row === undefined ? answer : { status: answer.status, ...row };
       });
+    },
+    close: async () => {},
+  };
+}
+
+/** `halley push`, a process for each push. */
+export function halleyCli({ httpUrl }: HalleyProcess, name: string, isDurable: boolean): Producer {
+  const wordsOf = (target: Target): readonly string[] => {
+    if ('keys' in target) return target.keys.flatMap((key) => ['--key', key]);
+    if ('mids' in target) return target.mids.flatMap((mid) => ['--mid', String(mid)]);
+    return 'room' in target ? ['--room', target.room] : ['--all'];
+  };
+  return {
+    name,
+    maxRounds: 4,
+    send: async (target, body) => {
+      const durable = isDurable ? ['--durable', '--id', randomUUID()] : [];
+      await eventually(
+        async () => {
+          const api = ['--op', String(PUSH_OP), ...durable, '--url', httpUrl];
+          const { code, stdout, stderr } = await runHalley(['push', ...wordsOf(target), ...api, body]);
+          if (code !== 0 && !stderr.includes('-503')) throw new Error(`${name}: ${code} ${stdout} ${stderr}`);
+          return code === 0;
+        },
+        10_000,
+        `a push by ${name}`,
+      );
     },
     close: async () => {},
   };

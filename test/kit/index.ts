@@ -3,6 +3,7 @@
  * waiting.
  */
 export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
+export { type Certificates, makeCertificates } from './certificates.js';
 export { eventually } from './eventually.js';
 export {
   type ClusterNode,
@@ -25,10 +26,11 @@ export {
   residentBytes,
 } from './node-stats.js';
 export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
-export { type RedisClusterServers, startRedisCluster } from './redis-cluster.js';
+export { type RedisClusterOptions, type RedisClusterServers, startRedisCluster } from './redis-cluster.js';
 export { type RedisProxy, startRedisProxy } from './redis-proxy.js';
 export { type RedisSentinelServers, startRedisSentinel } from './redis-sentinel.js';
 export { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis-server.js';
+export { ownerOf, SlotMove, slotOf } from './redis-slots.js';
 export { type RedisTlsServer, startRedisTls } from './redis-tls.js';
 export { type ReceivedGap, TallyClient } from './tally-client.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

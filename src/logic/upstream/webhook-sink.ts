@@ -7,8 +7,11 @@
  *   carry events to an address that nobody configured). At most 64 KiB of an answer are read.
  * `node:http` and not fetch: bench/logic/webhook.bench.ts.
  */
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { createSecureContext } from 'node:tls';
 import type { Clock } from '../../clock/index.js';
 import { HalleyError } from '../../errors/index.js';
 import type { EventBatch, EventSink, SendVerdict } from '../../push/index.js';
@@ -25,6 +28,8 @@ export interface WebhookOptions {
   readonly serverId: string;
   readonly nodeEpoch: () => number;
   readonly userAgent: string;
+  /** PEM file of the authority behind https, in place of the system's; '' or absent trusts the system's. */
+  readonly caFile?: string;
 }
 
 const ANSWER_MAX_BYTES = 64 * 1024;
@@ -39,7 +44,7 @@ export class WebhookSink implements EventSink {
   readonly #underway = new Set<ClientRequest>();
   #isClosed = false;
 
-  /** @throws HalleyError BAD_WEBHOOK_URL, without the URL: it may hold a password */
+  /** @throws HalleyError BAD_WEBHOOK_URL, without the URL: it may hold a password; WEBHOOK_CA_UNREADABLE */
   constructor(options: WebhookOptions, clock: Clock) {
     const isUrl = URL.canParse(options.url) && /^https?:$/.test(new URL(options.url).protocol);
     if (!isUrl) throw new HalleyError('BAD_WEBHOOK_URL', 'the webhook must be an http:// or https:// URL');
@@ -48,7 +53,8 @@ export class WebhookSink implements EventSink {
     this.#url = new URL(options.url);
     const isTls = this.#url.protocol === 'https:';
     const agentOptions = { keepAlive: true, maxSockets: options.maxSockets, maxFreeSockets: options.maxSockets };
-    this.#agent = isTls ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
+    const ca = isTls ? authority(options.caFile ?? '') : {};
+    this.#agent = isTls ? new HttpsAgent({ ...agentOptions, ...ca }) : new HttpAgent(agentOptions);
     this.#request = isTls ? httpsRequest : httpRequest;
   }
 
@@ -104,6 +110,25 @@ export class WebhookSink implements EventSink {
     const cause = `status ${statusCode}`;
     if (statusCode !== 429 && statusCode < 500) return { kind: 'dead', cause };
     return { kind: 'retry', afterMs: retryAfterMs(headers['retry-after'], this.#clock.nowMs()), cause };
+  }
+}
+
+/** The authority of `file`, checked now: agents tell of a broken one only with the first event, which might be days away. */
+function authority(file: string): { readonly ca?: Buffer } {
+  if (file === '') return {};
+  try {
+    const ca = readFileSync(file);
+    createSecureContext({ ca });
+    // A file without any certificate would trust nobody, and passes the line above.
+    new X509Certificate(ca);
+    return { ca };
+  } catch (error) {
+    throw new HalleyError(
+      'WEBHOOK_CA_UNREADABLE',
+      'the authority of the webhook must be a readable PEM file of certificates (option upstream.webhook_ca_file)',
+      { file },
+      error,
+    );
   }
 }
 

@@ -3,9 +3,10 @@
 -- KEYS[1] seq      hash: e (epoch), o (offset of the newest), f (ms of the oldest kept, or older),
 --                  i<n> (id of the message in slot n of the last ones), m<id> (its offset)
 -- KEYS[2] log      stream: <offset>-<ms> -> m: message id, operation, body as they are on the channel
--- KEYS[3] channel  of the room; empty publishes nothing
 -- ARGV[1] message (8 bytes id, i32 operation, body)  ARGV[2] maxMessages  ARGV[3] maxAgeMs  ARGV[4] seqTtlMs
--- ARGV[5] logTtlMs  ARGV[6] PUBLISH or SPUBLISH
+-- ARGV[5] logTtlMs  ARGV[6] PUBLISH or SPUBLISH, a blank, the channel of the room; empty publishes nothing. The channel is none
+-- of KEYS: no key of its name exists, and a master of a Redis Cluster refuses a script (TRYAGAIN) as long as its slot is on its way
+-- where some of its keys exist and others do not.
 -- Returns {epoch, offset, 1 when the message was there already}
 local LAST_IDS = 32
 local time = redis.call('TIME')
@@ -57,6 +58,7 @@ if ARGV[6] ~= '' then
   local word = 4294967296
   local place = struct.pack('>BI4I4I4I4', 193, math.floor(epoch / word), epoch % word,
     math.floor(offset / word), offset % word)
-  redis.call(ARGV[6], KEYS[3], place .. ARGV[1])
+  local command, channel = string.match(ARGV[6], '^(%S+) (.*)$')
+  redis.call(command, channel, place .. ARGV[1])
 end
 return { epoch, offset, 0 }

@@ -16,6 +16,7 @@ export { RedisKeys } from './redis-keys.js';
 export { type RedisClient, RedisLink, type RedisLinkOptions, type RedisScript } from './redis-link.js';
 export { parseRedisUrl } from './redis-link-url.js';
 export {
+  declareFirstLease,
   LeasedMachineIds,
   type MachineIdLoss,
   type MachineIdOptions,

@@ -42,7 +42,7 @@ export class RedisHistory implements RoomHistory {
     this.#rules = rules;
     this.#publishCommand = link.isCluster ? 'SPUBLISH' : 'PUBLISH';
     for (const [name, file, numberOfKeys] of [
-      ['halleyHistoryAppend', 'history-append.lua', 3],
+      ['halleyHistoryAppend', 'history-append.lua', 2],
       ['halleyHistoryRange', 'history-range.lua', 2],
       ['halleyHistoryPosition', 'history-position.lua', 2],
     ] as const) {
@@ -61,13 +61,12 @@ export class RedisHistory implements RoomHistory {
     const [epoch, offset] = await this.#ask(room, () =>
       this.#scripts.halleyHistoryAppend(
         ...this.#keys(room),
-        this.#link.keys.roomChannel(room),
         Buffer.from(record.buffer),
         rule.maxMessages,
         rule.maxAgeS * 1000,
         seqTtlMs(rule),
         logTtlMs(rule),
-        this.#publishCommand,
+        `${this.#publishCommand} ${this.#link.keys.roomChannel(room)}`,
       ),
     );
     return { epoch, offset };

@@ -77,8 +77,11 @@ export class RedisLinkPulse {
     if (this.#client.status !== 'ready') return false;
     try {
       if (!(this.#client instanceof Cluster)) return (await this.#client.ping()) === 'PONG';
-      const states = await Promise.all(this.#client.nodes('master').map((master) => master.cluster('INFO')));
-      return states.length > 0 && states.every((state) => String(state).includes('cluster_state:ok'));
+      const masters = this.#client.nodes('master');
+      const states = (await Promise.all(masters.map((master) => master.cluster('INFO')))).map(String);
+      // The client drops a master that broke off from its list, long before the others call the cluster unsound.
+      const ownerCount = Math.max(0, ...states.map((state) => Number(/cluster_size:(\d+)/.exec(state)?.[1] ?? 0)));
+      return masters.length >= Math.max(1, ownerCount) && states.every((state) => state.includes('cluster_state:ok'));
     } catch {
       // Whatever it was, there was no answer; the next beat asks again.
       return false;

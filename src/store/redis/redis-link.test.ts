@@ -2,8 +2,11 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   eventually,
+  ownerOf,
   type RedisClusterServers,
   type RedisServer,
+  SlotMove,
+  slotOf,
   startRedis,
   startRedisCluster,
   startRedisProxy,
@@ -203,29 +206,32 @@ describe('RedisLink with Cluster', () => {
     for (const master of link.masters()) expect(await master.dbsize()).toBeGreaterThan(0);
   });
 
-  it('follows a slot that moved to another master', async () => {
+  it('follows slots that move, at the first try, whatever else stands in the pipeline', async () => {
     const link = await opened(cluster.url);
     const put = link.script('put', "redis.call('SET', KEYS[1], ARGV[1]) return ARGV[1]", 1);
-    const [from, to] = link.masters();
     const keys = Array.from({ length: 200 }, (_, index) => `moving-${index}`);
-    const slots = await Promise.all(keys.map(async (key) => Number(await from?.call('CLUSTER', 'KEYSLOT', key))));
-    const ranges = (await from?.call('CLUSTER', 'SLOTS')) as [number, number, [string, number]][];
-    const ownerPort = (slot: number) => ranges.find(([first, last]) => slot >= first && slot <= last)?.[2][1];
-    const moved = slots.findIndex((slot) => ownerPort(slot) === from?.options.port);
-    await put([keys[0] ?? ''], ['before']);
-    const id = String(await to?.call('CLUSTER', 'MYID'));
-    for (const master of [to, from, ...link.masters().slice(2)])
-      await master?.call('CLUSTER', 'SETSLOT', slots[moved] ?? 0, 'NODE', id);
-    // Together with others, so that only a part of the pipeline fails.
-    await eventually(
-      async () => {
-        const results = await Promise.allSettled(keys.map((key) => put([key], ['after'])));
-        return results.every(({ status }) => status === 'fulfilled');
-      },
-      5000,
-      'all keys written again',
-    );
-    expect(await link.bounded(() => link.commands.get(keys[moved] ?? ''))).toBe('after');
+    const everywhere = async (value: string) => {
+      const written = await Promise.all(keys.map((key) => put([key], [value])));
+      const read = await Promise.all(keys.map((key) => link.bounded(() => link.commands.get(key))));
+      const raw = await Promise.all(keys.map((key) => link.bounded(() => link.commands.getBuffer(key))));
+      expect(new Set([...written, ...read, ...raw.map(String)])).toEqual(new Set([value]));
+    };
+    await everywhere('before');
+    const [first] = cluster.servers as [RedisServer];
+    for (const key of keys.slice(0, 3)) {
+      const slot = await slotOf(first, key);
+      const owner = await ownerOf(cluster.servers, slot);
+      const to = cluster.servers.find((server) => server !== owner) as RedisServer;
+      const move = await SlotMove.begin(cluster.servers, slot, to);
+      await everywhere(`${key} is announced`);
+      await move.moveKeys();
+      // What is gone is asked for at the other master, and there the script is unknown.
+      const masters = link.masters();
+      for (const master of masters) await master.script('FLUSH');
+      await everywhere(`${key} is on its way`);
+      await move.finish();
+      await everywhere(`${key} has moved`);
+    }
   });
 
   it('counts as away while one master is silent', async () => {

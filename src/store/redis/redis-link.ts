@@ -15,6 +15,7 @@ import { readFileSync } from 'node:fs';
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
 import { HalleyError } from '../../errors/index.js';
 import type { Logger } from '../../telemetry/index.js';
+import { followRedirects } from './redis-cluster-redirects.js';
 import { RedisKeys } from './redis-keys.js';
 import { checkInfo, checkPermissions, connectError, evictionWarning, parseInfo } from './redis-link-checks.js';
 import { RedisLinkPulse } from './redis-link-pulse.js';
@@ -48,6 +49,8 @@ interface ClientExtras {
 const MAX_RETRY_MS = 1_000;
 const FIRST_RETRY_MS = 50;
 const MAX_PULSE_MS = 1_000;
+/** A slot on its way has the keys of a script on both masters for as long as one MIGRATE takes. */
+const TRY_AGAIN_MS = 20;
 const MAX_RETRY_ATTEMPT = 10;
 
 function retryMs(attempt: number): number {
@@ -248,15 +251,18 @@ export class RedisLink {
     const [first] = hosts;
     let client: RedisClient;
     if (kind === 'cluster') {
-      client = new Cluster([...hosts], {
+      const cluster = new Cluster([...hosts], {
         redisOptions: common,
         lazyConnect: true,
         enableOfflineQueue: false,
         clusterRetryStrategy: retryMs,
         slotsRefreshTimeout: connectTimeoutMs,
         shardedSubscribers: purpose === 'subscriber',
+        retryDelayOnTryAgain: TRY_AGAIN_MS,
         ...pipelining,
       } satisfies ClusterOptions);
+      followRedirects(cluster);
+      client = cluster;
     } else if (kind === 'sentinel') {
       client = new Redis({
         ...common,

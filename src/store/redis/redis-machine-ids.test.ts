@@ -5,7 +5,7 @@ import { OUTCOME } from '../../errors/index.js';
 import { allocateSnowflake, decodeSnowflake, issueLimitMs, Snowflake, setIssueLimitMs } from '../../id/index.js';
 import { memoryLog } from '../../telemetry/index.js';
 import { RedisLink } from './redis-link.js';
-import { LeasedMachineIds, type MachineIdLoss, type MachineIdOptions } from './redis-machine-ids.js';
+import { declareFirstLease, LeasedMachineIds, type MachineIdLoss, type MachineIdOptions } from './redis-machine-ids.js';
 
 const EPOCH_MS = 1_700_000_000_000;
 const LEASE_MS = 1_000;
@@ -36,7 +36,7 @@ async function openLink(url = server.url): Promise<RedisLink> {
 /** A Redis that knows for long which blocks are leased. */
 async function matureLink(): Promise<RedisLink> {
   const link = await openLink();
-  await link.commands.hset(link.keys.machineBlocks(), 'bornMs', '0');
+  await declareFirstLease(link);
   return link;
 }
 
@@ -346,6 +346,15 @@ describe('a take-over', () => {
     expect((await take(options)).machineBase).toBe(before.machineBase);
     await before.renew();
     expect(before.notReady()[0]?.detail).toContain('stopping');
+  });
+
+  it('waits all the same where somebody says that nobody was there before, and Redis knows better', async () => {
+    const link = await openLink();
+    await link.commands.hset(link.keys.machineBlocks(), 'bornMs', String(Date.now()));
+    await declareFirstLease(link);
+    const { options, waits } = node(link, 'late');
+    await take(options);
+    expect(waits).toEqual([expect.stringContaining('lost its data')]);
   });
 
   it('waits for one lease where Redis is new, since it may have lost its data; living nodes keep theirs meanwhile', async () => {

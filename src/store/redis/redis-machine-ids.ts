@@ -62,6 +62,15 @@ const WAIT_STEP_MS = 20;
 /** After a failed renewal the next one comes sooner: so many fit into the rest of the lease. */
 const RETRIES_PER_LEASE = 20;
 
+/**
+ * Say that no lease of machine ids was ever given in this cluster, so that its first nodes need not wait for one to end. Only who
+ * made the Redis, and knows that no node has been there before, can know that. Changes nothing where Redis knows of leases.
+ * Rejects where Redis does not answer.
+ */
+export async function declareFirstLease(link: RedisLink): Promise<void> {
+  await link.bounded(() => link.commands.hsetnx(link.keys.machineBlocks(), 'bornMs', 0));
+}
+
 type State = 'held' | 'away' | 'lost' | 'superseded' | 'released';
 
 export class LeasedMachineIds implements ReadinessProbe {
