@@ -15,6 +15,7 @@ import {
   type BucketData,
   CometControl,
   CometOnlineSource,
+  newFallbackSecret,
   RoomCounts,
   Sequencer,
 } from '../comet/index.js';
@@ -247,6 +248,7 @@ export class HalleyNode implements ReadinessProbe {
     const counters = new ThreadCounters(countersMemory, 0);
     const roomCountsMemory = allocateRoomCounts(config.limits.rooms, threadCount);
     const acceptGate = allocateAcceptGate(threadCount);
+    const fallbackPorts = new Int32Array(new SharedArrayBuffer(threadCount * Int32Array.BYTES_PER_ELEMENT));
     const ids = new Snowflake(idMemory, 0);
     const sessions = new MemorySessions();
     const wiring = config.upstream.sink === 'none' ? undefined : await import('./upstream-wiring.js');
@@ -276,9 +278,11 @@ export class HalleyNode implements ReadinessProbe {
           roomCounts: roomCountsMemory,
           ids: idMemory,
           acceptGate,
+          fallbackPorts: fallbackPorts.buffer as SharedArrayBuffer,
           ...(upstream?.gate === undefined ? {} : { upstreamGate: upstream.gate }),
         },
         allEpoch,
+        fallback: { serverId, nodeEpoch, secret: newFallbackSecret() },
       } satisfies BucketData,
       ringCapacityBytes: config.ring.bucket_bytes,
       controlRingCapacityBytes: config.ring.control_bytes,
@@ -297,6 +301,7 @@ export class HalleyNode implements ReadinessProbe {
       onThreadReady: (thread) => comet.bucketReady(thread),
       onThreadLost: (thread, incarnation, reason) => {
         comet.bucketLost(thread);
+        Atomics.store(fallbackPorts, thread, 0);
         clearGauges(countersMemory, thread);
         counters.add(METRIC.bucket_restarts, 1);
         this.#log.error({ bucket: thread, incarnation, reason }, 'a bucket died; its channels are gone');

@@ -39,7 +39,7 @@ export function machineBaseOf(machineBlock: number, threadCount: number): number
 
 /** @param wsPort the probed port, the same for every bucket */
 export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string): BucketOptions {
-  const { auth, limits, slow, fanout, heartbeat, bucket, shutdown } = config;
+  const { auth, limits, slow, fallback, fanout, heartbeat, bucket, shutdown } = config;
   return {
     host: config.host,
     port: wsPort,
@@ -58,6 +58,8 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
     channelsPerBucket: limits.channels_per_bucket,
     maxBackpressureBytes: slow.max_backpressure_bytes,
     slowCloseAfterMs: slow.close_after_ms,
+    fallbackReplayBytes: fallback.replay_bytes,
+    fallbackPollMaxWaitMs: fallback.poll_max_wait_ms,
     batchMaxMessages: fanout.batch_max_messages,
     batchMaxBytes: fanout.batch_max_bytes,
     maxDelayMs: fanout.max_delay_ms,
@@ -158,6 +160,7 @@ export function nodeRecordOf(config: Config, counts: NodeCounts): NodeRecord {
     serverId: serverIdOf(config),
     hostname: hostname(),
     addrs: node.addrs.length > 0 ? node.addrs : ownAddrs,
+    ...(WILDCARDS.has(host) ? {} : { forwardHost: host }),
     region: node.region,
     zone: node.zone,
     latitude: place?.latitude,

@@ -19,6 +19,7 @@ export {
   type CometControlOptions,
   type CometControlParts,
 } from './comet-control.js';
+export { type FallbackNode, newFallbackSecret } from './http/http-door.js';
 export { CometOnlineSource, type OnlineSourceParts } from './online-source.js';
 export { allocateRoomCounts, RoomCounts } from './room-counts.js';
 export type { RoomRecoveryOptions } from './room-recovery.js';

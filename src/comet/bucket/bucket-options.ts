@@ -22,6 +22,11 @@ export interface BucketOptions {
   readonly channelsPerBucket: number;
   readonly maxBackpressureBytes: number;
   readonly slowCloseAfterMs: number;
+  /** Bytes of an SSE stream that are kept behind what was written. */
+  readonly fallbackReplayBytes: number;
+  readonly fallbackPollMaxWaitMs: number;
+  /** Origins of pages that may connect; undefined or empty: all. */
+  readonly allowedOrigins?: readonly string[];
   readonly batchMaxMessages: number;
   readonly batchMaxBytes: number;
   readonly maxDelayMs: number;
@@ -43,6 +48,8 @@ export interface BucketMemory {
   readonly acceptGate: SharedArrayBuffer;
   /** One Int32: 1 while upstream has no room. Undefined: client messages do not go upstream. */
   readonly upstreamGate?: SharedArrayBuffer;
+  /** One Int32 per thread: the port at which a bucket takes requests from the others, 0 while it has none. */
+  readonly fallbackPorts: SharedArrayBuffer;
 }
 
 export interface BucketData {
@@ -50,4 +57,6 @@ export interface BucketData {
   readonly memory: BucketMemory;
   /** Epoch of the node's "all" sequence. */
   readonly allEpoch: number;
+  /** What session tokens of the HTTP fallbacks are bound to and signed with. */
+  readonly fallback: { readonly serverId: string; readonly nodeEpoch: number; readonly secret: Uint8Array };
 }

@@ -16,6 +16,8 @@ import { encodeDisconnect, OP } from '../../protocol/index.js';
 import type { Authenticator, FrameOp } from '../../push/index.js';
 import { BufferPool } from '../../ring/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
+import type { FallbackNode } from '../http/http-door.js';
+import { NodeLookups } from '../http/node-lookups.js';
 import { RAW_KIND } from '../push-record.layout.js';
 import { RecordLink } from '../record-link.js';
 import type { RoomCounts } from '../room-counts.js';
@@ -26,6 +28,7 @@ import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './chann
 import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
+import { closeReason, unsentBytes } from './closing.js';
 import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { DoorHandlers } from './door.js';
@@ -66,6 +69,7 @@ export interface BucketParts {
   readonly upstreamGate?: Int32Array | undefined;
   readonly allEpoch: number;
   readonly incarnation: number;
+  readonly fallback: FallbackNode;
   /** Called about once a second, for what is sampled and swept. */
   readonly eachSecond: () => void;
 }
@@ -94,6 +98,7 @@ export class Bucket implements ChannelOwner {
   readonly #requests: ControlRequests;
   readonly #recoveries: Recoveries | undefined;
   readonly #app: AppHost;
+  readonly #nodes: NodeLookups;
   readonly #doors: Doors;
   /** Monotonic time of the last beat or turn, at most TICK_MS old while the thread turns. */
   #coarseMs = 0;
@@ -281,7 +286,8 @@ export class Bucket implements ChannelOwner {
       close: (channel) => this.#closed(channel),
       onError: (error, channel) => this.#onSocketError(error, channel),
     };
-    this.#doors = openDoors(options, handlers);
+    this.#nodes = new NodeLookups((message) => this.#link.send(CONTROL_MASK, message), parts.clock);
+    this.#doors = openDoors(options, handlers, { ...parts, thread: this.#thread, nodes: this.#nodes });
   }
 
   /** Load the application, listen to the rings and open the port. Resolved: the socket is bound. */
@@ -586,6 +592,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.RECOVERED:
         this.#recoveries?.onRecovered(message);
+        return;
+      case MESSAGE.NODE_FOUND:
+        this.#nodes.onNodeFound(message);
     }
   }
 
@@ -594,15 +603,4 @@ export class Bucket implements ChannelOwner {
     if (!this.#outbox.isEmpty) this.#outbox.flush();
     for (const group of groupsOf(channel)) if (group.pendingCount > 0) group.flush();
   }
-}
-
-function unsentBytes(channel: Channel): number {
-  return channel.socket?.getBufferedAmount() ?? 0;
-}
-
-/** RFC 6455: a close reason has at most 123 bytes. */
-function closeReason(text: string): string {
-  let reason = text;
-  while (Buffer.byteLength(reason) > 123) reason = reason.slice(0, -1);
-  return reason;
 }

@@ -3,6 +3,9 @@
  *
  * Threads: its bucket.
  */
+import type { Clock } from '../../clock/index.js';
+import { type FallbackNode, HttpDoor } from '../http/http-door.js';
+import type { NodeLookups } from '../http/node-lookups.js';
 import type { BucketOptions } from './bucket-options.js';
 import type { DoorHandlers } from './door.js';
 import { Doors } from './doors.js';
@@ -11,16 +14,39 @@ import { WsListener } from './ws-listener.js';
 /** Far above every limit of ours, so that a body that is too large is answered with a code and not by uWS's bare close. */
 const MAX_PAYLOAD_BYTES = 131_072;
 
+export interface DoorParts {
+  readonly clock: Clock;
+  readonly thread: number;
+  readonly incarnation: number;
+  readonly fallback: FallbackNode;
+  readonly nodes: NodeLookups;
+}
+
 /** Nothing listens yet. */
-export function openDoors(options: BucketOptions, handlers: DoorHandlers): Doors {
+export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts: DoorParts): Doors {
+  const fallbacks = new HttpDoor(
+    {
+      bucket: parts.thread,
+      incarnation: parts.incarnation,
+      maxBackpressureBytes: options.maxBackpressureBytes,
+      replayBytes: options.fallbackReplayBytes,
+      pollMaxWaitMs: options.fallbackPollMaxWaitMs,
+      requestBodyBytes: options.requestBodyBytes,
+      postMaxBytes: MAX_PAYLOAD_BYTES,
+      allowedOrigins: options.allowedOrigins ?? [],
+    },
+    handlers,
+    { node: parts.fallback, nodes: parts.nodes, clock: parts.clock },
+  );
   const webSocket = new WsListener(
     {
       host: options.host,
       port: options.port,
       maxBackpressureBytes: options.maxBackpressureBytes,
       maxPayloadBytes: MAX_PAYLOAD_BYTES,
+      routes: (app) => fallbacks.attach(app),
     },
     handlers,
   );
-  return new Doors(webSocket, []);
+  return new Doors(webSocket, [fallbacks]);
 }
