@@ -60,6 +60,9 @@ describe('the options of a bucket', () => {
         [slow]
         max_backpressure_bytes = 100001
         close_after_ms = 5001
+        [fallback]
+        replay_bytes = 40001
+        poll_max_wait_ms = 20001
         [fanout]
         batch_max_messages = 14
         batch_max_bytes = 2048
@@ -96,6 +99,8 @@ describe('the options of a bucket', () => {
       channelsPerBucket: 1_001,
       maxBackpressureBytes: 100_001,
       slowCloseAfterMs: 5_001,
+      fallbackReplayBytes: 40_001,
+      fallbackPollMaxWaitMs: 20_001,
       batchMaxMessages: 14,
       batchMaxBytes: 2_048,
       maxDelayMs: 15,
@@ -169,6 +174,8 @@ describe('what a node tells the cluster', () => {
       serverId: 'node-a',
       hostname: hostname(),
       addrs: ['198.51.100.1', 'a.example.org'],
+      // Where it binds: other nodes do not go through what stands in front of it.
+      forwardHost: '127.0.0.1',
       region: 'bj',
       zone: 'bj1',
       latitude: 39.9042,

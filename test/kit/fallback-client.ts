@@ -1,5 +1,5 @@
 /** A client of the HTTP fallbacks for tests: `node:http`, a fresh connection for every request unless told otherwise. */
-import { Agent, type IncomingMessage, request } from 'node:http';
+import { type Agent, type IncomingMessage, request } from 'node:http';
 import { eventually } from './eventually.js';
 
 export interface FallbackAnswer {
@@ -23,15 +23,19 @@ export interface FallbackRequest {
 export function send(url: string, options: FallbackRequest = {}): Promise<FallbackAnswer> {
   return new Promise((resolve, reject) => {
     const { method = options.body === undefined ? 'GET' : 'POST', headers = {}, agent = false, body, signal } = options;
-    const outgoing = request(url, { method, headers, agent, ...(signal === undefined ? {} : { signal }) }, (incoming) => {
-      const chunks: Buffer[] = [];
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('error', reject);
-      incoming.on('end', () => {
-        const all = Buffer.concat(chunks);
-        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: all, json: jsonOf(all) });
-      });
-    });
+    const outgoing = request(
+      url,
+      { method, headers, agent, ...(signal === undefined ? {} : { signal }) },
+      (incoming) => {
+        const chunks: Buffer[] = [];
+        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+        incoming.on('error', reject);
+        incoming.on('end', () => {
+          const all = Buffer.concat(chunks);
+          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: all, json: jsonOf(all) });
+        });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.end(body);
   });
@@ -86,7 +90,9 @@ export class SseStream {
 
   /** All packets so far, of a stream with format=json. */
   get packets(): JsonPacket[] {
-    return this.events.filter(({ event }) => event === 'message').flatMap(({ data }) => JSON.parse(data) as JsonPacket[]);
+    return this.events
+      .filter(({ event }) => event === 'message')
+      .flatMap(({ data }) => JSON.parse(data) as JsonPacket[]);
   }
 
   pause(): void {

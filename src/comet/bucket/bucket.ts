@@ -28,7 +28,7 @@ import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './chann
 import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
-import { closeReason, unsentBytes } from './closing.js';
+import { closeReason, SETTLE_MS, unsentBytes } from './closing.js';
 import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { DoorHandlers } from './door.js';
@@ -328,6 +328,7 @@ export class Bucket implements ChannelOwner {
       const earlyMs = dueMs - this.#parts.clock.monotonicMs();
       if (earlyMs >= 1) await new Promise((resolve) => setTimeout(resolve, earlyMs));
     }
+    await this.#doors.settle(drainMs + SETTLE_MS);
     this.shutDown();
   }
 

@@ -1,6 +1,9 @@
 /** Small things that the end of a channel needs. */
 import type { Channel } from './channel.js';
 
+/** At a stop, behind the drain time: for answers of other buckets that go through this one. */
+export const SETTLE_MS = 200;
+
 /** RFC 6455: a close reason has at most 123 bytes. */
 const MAX_REASON_BYTES = 123;
 

@@ -7,8 +7,10 @@
  *   whoever does not is ended by the idle deadline. What a session had to say when it ended can be fetched for OVER_KEPT_MS.
  * Hot path: publish(): one copy and at most one encoding of each form per publish, then a loop over the members.
  */
-import { randomBytes } from 'node:crypto';
+
 import type { TemplatedApp } from 'uWebSockets.js';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Clock, TimingWheel } from '../../clock/index.js';
 import { CLOSE, type CloseCodeRow, DiscardCounter } from '../../errors/index.js';
 import { encodePacket, OP } from '../../protocol/index.js';
@@ -60,6 +62,7 @@ const COMMENT_EVERY_MS = 15_000;
 const OVER_KEPT_MS = 60_000;
 const OVER_KEPT_COUNT = 10_000;
 const REFUSED_RETRY_MS = 1_000;
+const SETTLE_POLL_MS = 10;
 const AUTH_SEQ = 1;
 const AUTH_VER = 1;
 
@@ -131,9 +134,14 @@ export class HttpDoor implements Door, SessionHost {
     const message = new HttpMessage(bytes);
     for (const session of members) {
       if (session.deliver(message) !== SOCKET_ANSWER.DROPPED) continue;
-      const { channel } = session;
-      if (channel !== undefined) this.#guard(channel, () => this.#handlers.dropped(channel));
+      this.lost(session);
     }
+  }
+
+  /** Answers that come through this bucket from others, which are closing their sessions too, should still get through. */
+  async settle(withinMs: number): Promise<void> {
+    const endMs = this.#clock.monotonicMs() + withinMs;
+    while (this.#routes.forwardingCount > 0 && this.#clock.monotonicMs() < endMs) await sleep(SETTLE_POLL_MS);
   }
 
   makeInert(): void {
@@ -169,10 +177,8 @@ export class HttpDoor implements Door, SessionHost {
     this.#timer ??= setInterval(() => this.#guard(undefined, () => this.#tick()), TICK_MS);
     // Nobody would ever learn its token.
     exchange.onGone = () => session.close();
-    this.#guard(created, () => this.#handlers.open(created));
-    this.#guard(created, () =>
-      this.#handlers.message(created, encodePacket(OP.AUTH, AUTH_SEQ, AUTH_VER, body), true),
-    );
+    this.#guard(created, this.#handlers.open);
+    this.#guard(created, () => this.#handlers.message(created, encodePacket(OP.AUTH, AUTH_SEQ, AUTH_VER, body), true));
   }
 
   find(place: SessionPlace): HttpSession | undefined {
@@ -190,7 +196,7 @@ export class HttpDoor implements Door, SessionHost {
   /** A request waits for messages from here on. @param waitMs how long a poll may; undefined: a stream */
   read(session: HttpSession, reader: SessionReader, cursor: number | undefined, waitMs: number | undefined): void {
     const { channel } = session;
-    if (channel !== undefined) this.#guard(channel, () => this.#handlers.ping(channel));
+    if (channel !== undefined) this.#guard(channel, this.#handlers.ping);
     session.attach(reader, cursor);
     if (session.reader !== reader || session.over !== undefined) return;
     if (waitMs === 0) {
@@ -222,12 +228,12 @@ export class HttpDoor implements Door, SessionHost {
   }
 
   drained({ channel }: HttpSession): void {
-    if (channel !== undefined) this.#guard(channel, () => this.#handlers.drain(channel));
+    if (channel !== undefined) this.#guard(channel, this.#handlers.drain);
   }
 
   /** As if it had been too slow: it leaves its topics and comes back with a Gap for each. */
   lost({ channel }: HttpSession): void {
-    if (channel !== undefined) this.#guard(channel, () => this.#handlers.dropped(channel));
+    if (channel !== undefined) this.#guard(channel, this.#handlers.dropped);
   }
 
   readerChanged(session: HttpSession): void {

@@ -12,8 +12,9 @@
  * Guarantees: uWS's request is read inside its handler only; each handler registers the abort first (HttpExchange) and lets no
  *   exception through; a request is forwarded at most once to a node and once to a bucket.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { CLOSE, type CloseCodeRow } from '../../errors/index.js';
 import { FRAMING, PARSE, PacketHeader, parseOutcomeName, readPacket } from '../../protocol/index.js';
 import { CHANNEL_STATE } from '../bucket/channel.js';
@@ -96,13 +97,39 @@ export class HttpRoutes {
     const handler = (handle: (exchange: HttpExchange, req: HttpRequest) => void) => {
       return (res: HttpResponse, req: HttpRequest) => this.#enter(res, req, isPrivate, handle);
     };
-    app.options('/sub/*', handler((exchange, req) => this.#preflight(exchange, req)));
-    app.post('/sub/connect', handler((exchange) => this.#connect(exchange)));
-    app.post('/sub/send', handler((exchange, req) => this.#send(exchange, req, isPrivate)));
-    app.post('/sub/close', handler((exchange, req) => this.#close(exchange, req, isPrivate)));
-    app.get('/sub/sse', handler((exchange, req) => this.#stream(exchange, req, isPrivate)));
-    app.get('/sub/poll', handler((exchange, req) => this.#poll(exchange, req, isPrivate)));
-    app.any('/sub/*', handler((exchange, req) => this.#unknown(exchange, req)));
+    app.options(
+      '/sub/*',
+      handler((exchange, req) => this.#preflight(exchange, req)),
+    );
+    app.post(
+      '/sub/connect',
+      handler((exchange) => this.#connect(exchange)),
+    );
+    app.post(
+      '/sub/send',
+      handler((exchange, req) => this.#send(exchange, req, isPrivate)),
+    );
+    app.post(
+      '/sub/close',
+      handler((exchange, req) => this.#close(exchange, req, isPrivate)),
+    );
+    app.get(
+      '/sub/sse',
+      handler((exchange, req) => this.#stream(exchange, req, isPrivate)),
+    );
+    app.get(
+      '/sub/poll',
+      handler((exchange, req) => this.#poll(exchange, req, isPrivate)),
+    );
+    app.any(
+      '/sub/*',
+      handler((exchange, req) => this.#unknown(exchange, req)),
+    );
+  }
+
+  /** Requests under way that others answer. */
+  get forwardingCount(): number {
+    return this.#forwarder.activeCount;
   }
 
   close(): void {
@@ -362,7 +389,10 @@ export class HttpRoutes {
     if (port === 0) {
       exchange.error(STATUS.GONE, endOf(CLOSE.BUCKET_FAILED, 'the bucket of this session was restarted'));
     } else if (request.isPrivate) {
-      exchange.error(STATUS.UNAVAILABLE, endOf(CLOSE.BUCKET_FAILED, 'the port of a bucket has changed', RETRY_AFTER_MS));
+      exchange.error(
+        STATUS.UNAVAILABLE,
+        endOf(CLOSE.BUCKET_FAILED, 'the port of a bucket has changed', RETRY_AFTER_MS),
+      );
     } else {
       const headers = { ...forwarded.headers, [SECRET_HEADER]: this.#bucketSecret };
       this.#forwarder.forward(exchange, { host: PRIVATE_HOST, port }, { ...forwarded, headers });
@@ -384,9 +414,15 @@ export class HttpRoutes {
       if (found === 'gone') {
         exchange.error(STATUS.GONE, endOf(CLOSE.SHUTDOWN, 'the node of this session is gone'));
       } else if (found === 'unknown') {
-        exchange.error(STATUS.UNAVAILABLE, endOf(CLOSE.BUCKET_FAILED, 'the node was not found in time', RETRY_AFTER_MS));
+        exchange.error(
+          STATUS.UNAVAILABLE,
+          endOf(CLOSE.BUCKET_FAILED, 'the node was not found in time', RETRY_AFTER_MS),
+        );
       } else {
-        this.#forwarder.forward(exchange, found, { ...forwarded, headers: { ...forwarded.headers, [HOP_HEADER]: '1' } });
+        this.#forwarder.forward(exchange, found, {
+          ...forwarded,
+          headers: { ...forwarded.headers, [HOP_HEADER]: '1' },
+        });
       }
     } catch (error) {
       // Node refuses to send what a client wrote, for example control characters in the path.

@@ -208,7 +208,9 @@ export class HttpSession implements ChannelSocket {
 
   /** The client says that it goes: for the channel as if its socket had closed. */
   leave(): void {
-    this.#messages = [];
+    // Numbers go on: a later request with its last cursor must hear that the session is over, not that the cursor is wrong.
+    this.#forget(this.#messages.length);
+    this.#replayBytes = 0;
     this.#finish({ code: 0, reason: 'closed by the client', reconnect: false, retryAfterMs: 0 });
   }
 

@@ -6,7 +6,7 @@
  * Guarantees: an abort on either side ends the other; a client that does not read stops the reading at the source; the target
  *   is never taken from the request. Who cannot be reached in time is answered with 503 and a time to come back.
  */
-import { Agent, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { CLOSE } from '../../errors/index.js';
 import { endOf, STATUS } from './http-errors.js';
 import type { HeaderRows, HttpExchange } from './http-exchange.js';
@@ -32,9 +32,15 @@ const PASSED_HEADERS = ['content-type', 'halley-cursor', 'retry-after', 'x-accel
 export class RequestForwarder {
   readonly #agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxFreeSockets: MAX_FREE_SOCKETS });
   readonly #onFault: (error: unknown) => void;
+  #activeCount = 0;
 
   constructor(onFault: (error: unknown) => void) {
     this.#onFault = onFault;
+  }
+
+  /** Requests that are not answered to the end yet. */
+  get activeCount(): number {
+    return this.#activeCount;
   }
 
   forward(exchange: HttpExchange, { host, port }: NodeAddress, request: ForwardedRequest): void {
@@ -65,6 +71,10 @@ export class RequestForwarder {
         incoming.destroy();
         this.#onFault(error);
       }
+    });
+    this.#activeCount += 1;
+    outgoing.on('close', () => {
+      this.#activeCount -= 1;
     });
     outgoing.on('error', () => {
       clear();
