@@ -3,6 +3,8 @@
  * connection, so that most of them land on the wrong bucket and are forwarded.
  */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeBatch, decodeBatch26, encodePacket, OP, PacketHeader, readPacket } from '../src/protocol/index.js';
@@ -29,6 +31,15 @@ function key(): string {
 
 function connect(auth: object = {}): Promise<FallbackClient> {
   return FallbackClient.connect(halley.wsUrl, { mid: 0, key: key(), platform: 'test', ...auth });
+}
+
+/** The first bytes that come back for these, on a connection of their own. */
+async function exchangeRaw(port: number, bytes: Buffer): Promise<string> {
+  const socket = createConnection(port, '127.0.0.1');
+  socket.write(bytes);
+  const [chunk] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return chunk.toString('latin1');
 }
 
 describe('connect', () => {
@@ -389,6 +400,20 @@ describe('sessions', () => {
     }
     expect((await send(`${base}/sub/poll`)).status).toBe(400);
     expect((await client.poll()).status).toBe(200);
+  });
+
+  test('are found behind queries and headers that Node would not send on', async () => {
+    const client = await connect();
+    const path = `/sub/poll?session=${client.session}&cursor=0&wait_ms=0&x=`;
+    const port = Number(new URL(base).port);
+    // On fresh connections, so that some are forwarded.
+    for (let round = 0; round < 12; round++) {
+      const head = Buffer.from(`GET ${path}\xe4\xff HTTP/1.1\r\nhost: x\r\norigin: \xff\xfe\r\n\r\n`, 'latin1');
+      expect((await exchangeRaw(port, head)).slice(0, 12)).toBe('HTTP/1.1 200');
+      const sse = `GET ${path.replace('poll', 'sse')} HTTP/1.1\r\nhost: x\r\nlast-event-id: \xff\r\n\r\n`;
+      expect((await exchangeRaw(port, Buffer.from(sse, 'latin1'))).slice(0, 12)).toBe('HTTP/1.1 400');
+    }
+    expect(halley.output()).not.toMatch(/handler failed/);
   });
 
   test('go on when a poll is aborted', async () => {

@@ -75,6 +75,7 @@ const PATHS: ReadonlyMap<string, string> = new Map([
   ['/sub/sse', 'GET, OPTIONS'],
   ['/sub/poll', 'GET, OPTIONS'],
 ]);
+const QUERY_NAMES = ['session', 'cursor', 'wait_ms', 'format'] as const;
 const NUMBER_PATTERN = /^\d{1,15}$/;
 
 export class HttpRoutes {
@@ -278,7 +279,8 @@ export class HttpRoutes {
     const cursorText = lastEventId === '' ? (req.getQuery('cursor') ?? '') : lastEventId;
     const isJson = req.getQuery('format') === 'json';
     if (request === undefined) return;
-    if (lastEventId !== '') request.headers['last-event-id'] = lastEventId;
+    // Node would refuse to send other characters on; what is no number is refused where the session is.
+    if (lastEventId !== '') request.headers['last-event-id'] = NUMBER_PATTERN.test(lastEventId) ? lastEventId : 'none';
     this.#dispatch(exchange, request, undefined, ANSWER_TIMEOUT_MS, (session) => {
       const cursor = this.#cursorOf(exchange, session, cursorText);
       if (cursor === false) return;
@@ -334,11 +336,14 @@ export class HttpRoutes {
       exchange.error(STATUS.BAD_REQUEST, endOf(CLOSE.MALFORMED, 'the parameter session is missing'));
       return undefined;
     }
-    const headers: Record<string, string> = {};
-    const origin = req.getHeader('origin');
-    if (origin !== '') headers['origin'] = origin;
+    // Written anew: whatever else stands in a client's query, Node might refuse to send it on.
+    const query = new URLSearchParams();
+    for (const name of QUERY_NAMES) {
+      const value = req.getQuery(name) ?? '';
+      if (value !== '') query.set(name, value);
+    }
     const isHop = req.getHeader(HOP_HEADER) !== '';
-    return { token, path: `${req.getUrl()}?${req.getQuery()}`, method, headers, isPrivate, isHop };
+    return { token, path: `${req.getUrl()}?${query}`, method, headers: {}, isPrivate, isHop };
   }
 
   /** To the session, wherever it is. */
