@@ -13,7 +13,7 @@ import { RuntimeCounters } from './runtime-counters.js';
 
 /** Start the bucket of this thread; resolves when its port is open. */
 export async function startThread(context: ThreadContext): Promise<void> {
-  const { options, memory, allEpoch } = context.workerData as BucketData;
+  const { options, memory, allEpoch, fallback } = context.workerData as BucketData;
   const target = pinoLogger({ level: options.logLevel, fields: { thread: context.threadIndex } });
   const log = stormGuard({ target, nowMs: () => systemClock.monotonicMs() });
   const counters = new ThreadCounters(memory.counters, context.threadIndex);
@@ -34,6 +34,7 @@ export async function startThread(context: ThreadContext): Promise<void> {
       memory.addressCounts === undefined ? undefined : new AddressCounts(memory.addressCounts, context.threadIndex),
     allEpoch,
     incarnation: context.incarnation,
+    fallback: { ...fallback, ports: new Int32Array(memory.fallbackPorts) },
     eachSecond: () => {
       log.sweep();
       runtimeCounters.sample();

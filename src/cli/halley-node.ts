@@ -18,6 +18,7 @@ import {
   type BucketData,
   CometControl,
   CometOnlineSource,
+  newFallbackSecret,
   RoomCounts,
   Sequencer,
 } from '../comet/index.js';
@@ -263,6 +264,7 @@ export class HalleyNode implements ReadinessProbe {
             randomInt(2 ** 32),
           );
     const addressCounts = addressCountsMemory && new AddressCounts(addressCountsMemory, 0);
+    const fallbackPorts = new Int32Array(new SharedArrayBuffer(threadCount * Int32Array.BYTES_PER_ELEMENT));
     const ids = new Snowflake(idMemory, 0);
     const sessions = new MemorySessions();
     const wiring = config.upstream.sink === 'none' ? undefined : await import('./upstream-wiring.js');
@@ -292,10 +294,12 @@ export class HalleyNode implements ReadinessProbe {
           roomCounts: roomCountsMemory,
           ids: idMemory,
           acceptGate,
+          fallbackPorts: fallbackPorts.buffer as SharedArrayBuffer,
           ...(upstream?.gate === undefined ? {} : { upstreamGate: upstream.gate }),
           ...(addressCountsMemory === undefined ? {} : { addressCounts: addressCountsMemory }),
         },
         allEpoch,
+        fallback: { serverId, nodeEpoch, secret: newFallbackSecret() },
       } satisfies BucketData,
       ringCapacityBytes: config.ring.bucket_bytes,
       controlRingCapacityBytes: config.ring.control_bytes,
@@ -315,6 +319,7 @@ export class HalleyNode implements ReadinessProbe {
       onThreadLost: (thread, incarnation, reason) => {
         comet.bucketLost(thread);
         addressCounts?.forgetThread(thread);
+        Atomics.store(fallbackPorts, thread, 0);
         clearGauges(countersMemory, thread);
         counters.add(METRIC.bucket_restarts, 1);
         this.#log.error({ bucket: thread, incarnation, reason }, 'a bucket died; its channels are gone');

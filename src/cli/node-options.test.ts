@@ -76,6 +76,9 @@ describe('the options of a bucket', () => {
         max_backpressure_bytes = 100001
         close_after_ms = 5001
         extended_close_after_ms = 5002
+        [fallback]
+        replay_bytes = 40001
+        poll_max_wait_ms = 20001
         [fanout]
         batch_max_messages = 14
         batch_max_bytes = 2048
@@ -128,6 +131,8 @@ describe('the options of a bucket', () => {
         trustedProxies: ['10.0.0.0/8'],
         forwardedHeader: 'forwarded',
       },
+      fallbackReplayBytes: 40_001,
+      fallbackPollMaxWaitMs: 20_001,
       batchMaxMessages: 14,
       batchMaxBytes: 2_048,
       maxDelayMs: 15,
@@ -201,6 +206,8 @@ describe('what a node tells the cluster', () => {
       serverId: 'node-a',
       hostname: hostname(),
       addrs: ['198.51.100.1', 'a.example.org'],
+      // Where it binds: other nodes do not go through what stands in front of it.
+      forwardHost: '127.0.0.1',
       region: 'bj',
       zone: 'bj1',
       latitude: 39.9042,

@@ -50,7 +50,7 @@ export function machineBaseOf(machineBlock: number, threadCount: number): number
  * @throws HalleyError ORIGIN_INVALID
  */
 export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string): BucketOptions {
-  const { auth, http, limits, slow, fanout, heartbeat, bucket, shutdown } = config;
+  const { auth, http, limits, slow, fallback, fanout, heartbeat, bucket, shutdown } = config;
   return {
     host: config.host,
     port: wsPort,
@@ -85,6 +85,8 @@ export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string):
       bytesBurst: limits.bytes_burst,
       rateAction: limits.rate_action === 'drop' ? 'drop' : 'close',
     },
+    fallbackReplayBytes: fallback.replay_bytes,
+    fallbackPollMaxWaitMs: fallback.poll_max_wait_ms,
     batchMaxMessages: fanout.batch_max_messages,
     batchMaxBytes: fanout.batch_max_bytes,
     maxDelayMs: fanout.max_delay_ms,
@@ -185,6 +187,7 @@ export function nodeRecordOf(config: Config, counts: NodeCounts): NodeRecord {
     serverId: serverIdOf(config),
     hostname: hostname(),
     addrs: node.addrs.length > 0 ? node.addrs : ownAddrs,
+    ...(WILDCARDS.has(host) ? {} : { forwardHost: host }),
     region: node.region,
     zone: node.zone,
     latitude: place?.latitude,

@@ -38,6 +38,7 @@ import { BucketRequests } from './bucket-requests.js';
 import { closeText, readClientMessages } from './client-messages.js';
 import { ClusterConnects } from './cluster-connects.js';
 import { ClusterRooms } from './cluster-rooms.js';
+import { forwardAddressOf } from './http/forward-address.js';
 import { IpCounts } from './ip-counts.js';
 import { ChannelMove } from './limits/channel-move.js';
 import { RAW_KIND } from './push-record.layout.js';
@@ -351,6 +352,11 @@ export class CometControl implements CometPort {
       case MESSAGE.RECOVER:
         this.#recovery?.request(thread, message);
         return;
+      case MESSAGE.FIND_NODE: {
+        const found = forwardAddressOf(this.#parts.cluster?.nodes.live() ?? [], message[2]);
+        this.#link.send(1 << thread, [MESSAGE.NODE_FOUND, message[1], found?.host ?? '', found?.port ?? 0]);
+        return;
+      }
       case MESSAGE.RESET:
         this.#forgetThread(thread);
         return;

@@ -19,6 +19,7 @@ export {
   type CometControlOptions,
   type CometControlParts,
 } from './comet-control.js';
+export { type FallbackNode, newFallbackSecret } from './http/http-door.js';
 export { AddressCounts, allocateAddressCounts } from './limits/address-counts.js';
 export { checkOrigins, OriginList } from './limits/origin-list.js';
 export { CometOnlineSource, type OnlineSourceParts } from './online-source.js';

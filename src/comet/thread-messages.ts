@@ -16,6 +16,8 @@ export const MESSAGE = {
   RESET: 8,
   /** Messages of a room are to be sent again (op 23). */
   RECOVER: 16,
+  /** Where is the node of this tag (http/session-token.ts)? */
+  FIND_NODE: 17,
   // control -> bucket
   CONNECTED: 32,
   OCCUPIED: 33,
@@ -24,6 +26,7 @@ export const MESSAGE = {
   LEAVE: 36,
   PUBLISHED: 37,
   RECOVERED: 48,
+  NODE_FOUND: 49,
 } as const;
 
 /** A room as the sequencer knows it: number on this node (0: refused, the node is full), incarnation, last offset given. */
@@ -66,6 +69,7 @@ export type RecoverMessage = [
   epoch: number,
   offset: number,
 ];
+export type FindNodeMessage = [type: typeof MESSAGE.FIND_NODE, request: number, nodeTag: string];
 export type DoneMessage = [type: typeof MESSAGE.DONE, request: number, count: number];
 export type ShutdownMessage = [type: typeof MESSAGE.SHUTDOWN];
 export type ResetMessage = [type: typeof MESSAGE.RESET];
@@ -76,6 +80,7 @@ export type BucketMessage =
   | VacateMessage
   | PublishMessage
   | RecoverMessage
+  | FindNodeMessage
   | DoneMessage
   | ResetMessage
   | ShutdownMessage;
@@ -114,6 +119,8 @@ export type RecoveredMessage = [
   status: RecoverStatus,
   body: Uint8Array,
 ];
+/** Port 0: no live node has the tag. */
+export type NodeFoundMessage = [type: typeof MESSAGE.NODE_FOUND, request: number, host: string, port: number];
 export type ControlMessage =
   | ConnectedMessage
   | OccupiedMessage
@@ -121,4 +128,5 @@ export type ControlMessage =
   | JoinMessage
   | LeaveMessage
   | PublishedMessage
-  | RecoveredMessage;
+  | RecoveredMessage
+  | NodeFoundMessage;

@@ -139,6 +139,14 @@ export const GROUP_OPTIONS = {
       'Clients spread their reconnects over so long after a shutdown or a lost connection; 0 gives no advice.',
     ),
   },
+  fallback: {
+    replay_bytes: int(
+      32 * KIB,
+      [0, 64 * MIB],
+      'Bytes of an SSE stream kept behind what was written, for a client that reconnects.',
+    ),
+    poll_max_wait_ms: int(30_000, [100, 600_000], 'Longest wait of a long poll, whatever it asks for.'),
+  },
   fanout: {
     batch_max_messages: int(256, [1, 65_536], 'Messages of a room in one batch; a full batch leaves at once.'),
     batch_max_bytes: int(64 * KIB, [KIB, 16 * MIB], 'Bytes of a room in one batch; a full batch leaves at once.'),

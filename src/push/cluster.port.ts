@@ -13,6 +13,8 @@ export interface NodeRecord {
   readonly hostname: string;
   /** Public addresses, as configured. */
   readonly addrs: readonly string[];
+  /** Address at which other nodes reach `wsPort`: the one it binds to. Absent where it binds to all: then addrs, or hostname. */
+  readonly forwardHost?: string;
   readonly tcpPort: number;
   readonly wsPort: number;
   readonly wssPort: number;

@@ -30,6 +30,9 @@ export interface BucketOptions {
   /** Over how long clients spread their reconnects after a disconnect that concerns many. */
   readonly reconnectWindowMs: number;
   readonly limits: AdmissionOptions & PacketGateOptions;
+  /** Bytes of an SSE stream that are kept behind what was written. */
+  readonly fallbackReplayBytes: number;
+  readonly fallbackPollMaxWaitMs: number;
   readonly batchMaxMessages: number;
   readonly batchMaxBytes: number;
   readonly maxDelayMs: number;
@@ -53,6 +56,8 @@ export interface BucketMemory {
   readonly upstreamGate?: SharedArrayBuffer;
   /** Connections per address; undefined: not counted. */
   readonly addressCounts?: SharedArrayBuffer;
+  /** One Int32 per thread: the port at which a bucket takes requests from the others, 0 while it has none. */
+  readonly fallbackPorts: SharedArrayBuffer;
 }
 
 export interface BucketData {
@@ -60,4 +65,6 @@ export interface BucketData {
   readonly memory: BucketMemory;
   /** Epoch of the node's "all" sequence. */
   readonly allEpoch: number;
+  /** What session tokens of the HTTP fallbacks are bound to and signed with. */
+  readonly fallback: { readonly serverId: string; readonly nodeEpoch: number; readonly secret: Uint8Array };
 }

@@ -16,8 +16,10 @@ import { encodeDisconnect, OP } from '../../protocol/index.js';
 import type { Authenticator, FrameOp } from '../../push/index.js';
 import { BufferPool } from '../../ring/index.js';
 import { type Logger, METRIC, type ThreadCounters } from '../../telemetry/index.js';
+import type { FallbackNode } from '../http/http-door.js';
+import { NodeLookups } from '../http/node-lookups.js';
 import type { AddressCounts } from '../limits/address-counts.js';
-import { type CloseAdvice, closeMetric, closeReason, disconnectBody } from '../limits/close-advice.js';
+import { type CloseAdvice, closeMetric, disconnectBody } from '../limits/close-advice.js';
 import { packetGate } from '../limits/packet-gate.js';
 import { RAW_KIND } from '../push-record.layout.js';
 import { RecordLink } from '../record-link.js';
@@ -29,6 +31,7 @@ import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './chann
 import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
+import { closeReason, SETTLE_MS, unsentBytes } from './closing.js';
 import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { DoorHandlers } from './door.js';
@@ -71,6 +74,7 @@ export interface BucketParts {
   readonly addressCounts?: AddressCounts | undefined;
   readonly allEpoch: number;
   readonly incarnation: number;
+  readonly fallback: FallbackNode;
   /** Called about once a second, for what is sampled and swept. */
   readonly eachSecond: () => void;
 }
@@ -99,6 +103,7 @@ export class Bucket implements ChannelOwner {
   readonly #requests: ControlRequests;
   readonly #recoveries: Recoveries | undefined;
   readonly #app: AppHost;
+  readonly #nodes: NodeLookups;
   readonly #doors: Doors;
   /** Monotonic time of the last beat or turn, at most TICK_MS old while the thread turns. */
   #coarseMs = 0;
@@ -285,7 +290,8 @@ export class Bucket implements ChannelOwner {
       close: (channel) => this.#closed(channel),
       onError: (error, channel) => this.#onSocketError(error, channel),
     };
-    this.#doors = openDoors(options, handlers, parts);
+    this.#nodes = new NodeLookups((message) => this.#link.send(CONTROL_MASK, message), parts.clock);
+    this.#doors = openDoors(options, handlers, { ...parts, thread: this.#thread, nodes: this.#nodes });
   }
 
   /** Load the application, listen to the rings and open the port. Resolved: the socket is bound. */
@@ -326,6 +332,7 @@ export class Bucket implements ChannelOwner {
       const earlyMs = dueMs - this.#parts.clock.monotonicMs();
       if (earlyMs >= 1) await new Promise((resolve) => setTimeout(resolve, earlyMs));
     }
+    await this.#doors.settle(drainMs + SETTLE_MS);
     this.shutDown();
   }
 
@@ -587,6 +594,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.RECOVERED:
         this.#recoveries?.onRecovered(message);
+        return;
+      case MESSAGE.NODE_FOUND:
+        this.#nodes.onNodeFound(message);
     }
   }
 
@@ -595,8 +605,4 @@ export class Bucket implements ChannelOwner {
     if (!this.#outbox.isEmpty) this.#outbox.flush();
     for (const group of groupsOf(channel)) if (group.pendingCount > 0) group.flush();
   }
-}
-
-function unsentBytes(channel: Channel): number {
-  return channel.socket?.getBufferedAmount() ?? 0;
 }

@@ -33,6 +33,8 @@ export interface Door {
   stopAccepting(): void;
   /** Write to every subscriber of the topic; the bytes need be valid until return only. */
   publish(topic: string, bytes: Uint8Array): void;
+  /** At a stop, behind the close of all channels: wait for what is still on its way through this door. Absent: nothing is. */
+  settle?(withinMs: number): Promise<void>;
   /** Handlers do nothing from now on (crash rule). */
   makeInert(): void;
   /** Close the listen socket and every socket. */

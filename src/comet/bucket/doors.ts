@@ -35,6 +35,10 @@ export class Doors {
     for (const door of this.#all()) door.stopAccepting();
   }
 
+  async settle(withinMs: number): Promise<void> {
+    await Promise.all(this.#all().map((door) => door.settle?.(withinMs)));
+  }
+
   publish(topic: string, bytes: Uint8Array): void {
     this.#main.publish(topic, bytes);
     const others = this.#others;

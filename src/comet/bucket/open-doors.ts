@@ -5,6 +5,8 @@
  */
 import type { Clock } from '../../clock/index.js';
 import type { ThreadCounters } from '../../telemetry/index.js';
+import { type FallbackNode, HttpDoor } from '../http/http-door.js';
+import type { NodeLookups } from '../http/node-lookups.js';
 import type { AddressCounts } from '../limits/address-counts.js';
 import { openAdmission } from '../limits/open-admission.js';
 import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
@@ -21,21 +23,39 @@ export interface DoorParts {
   readonly counters: ThreadCounters;
   /** Given where `limits.connections_per_ip` is on. */
   readonly addressCounts?: AddressCounts | undefined;
+  readonly thread: number;
+  readonly incarnation: number;
+  readonly fallback: FallbackNode;
+  readonly nodes: NodeLookups;
 }
 
 /** Nothing listens yet. */
 export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts: DoorParts): Doors {
   const { limits, reconnectWindowMs } = options;
   const admission = openAdmission({ ...limits, reconnectWindowMs }, parts);
+  const fallbacks = new HttpDoor(
+    {
+      bucket: parts.thread,
+      incarnation: parts.incarnation,
+      maxBackpressureBytes: options.maxBackpressureBytes,
+      replayBytes: options.fallbackReplayBytes,
+      pollMaxWaitMs: options.fallbackPollMaxWaitMs,
+      requestBodyBytes: options.requestBodyBytes,
+      postMaxBytes: MAX_PAYLOAD_BYTES,
+    },
+    handlers,
+    { node: parts.fallback, nodes: parts.nodes, clock: parts.clock, admission },
+  );
   const webSocket = new WsListener(
     {
       host: options.host,
       port: options.port,
       maxBackpressureBytes: options.maxBackpressureBytes,
       maxPayloadBytes: MAX_PAYLOAD_BYTES,
+      routes: (app) => fallbacks.attach(app),
     },
     handlers,
     admission,
   );
-  return new Doors(webSocket, [], limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
+  return new Doors(webSocket, [fallbacks], limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
 }

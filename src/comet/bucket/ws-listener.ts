@@ -26,6 +26,8 @@ export interface WsListenerOptions {
   readonly maxBackpressureBytes: number;
   /** Largest WebSocket message; uWS closes bare (1006) above it. */
   readonly maxPayloadBytes: number;
+  /** Further routes of the app, in front of the one that answers 404. */
+  readonly routes?: (app: TemplatedApp) => void;
 }
 
 export class WsListener implements Door {
@@ -81,6 +83,7 @@ export class WsListener implements Door {
       close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };
     this.#app.ws('/sub', admission === undefined ? behavior : this.#admitting(behavior, admission, handlers));
+    options.routes?.(this.#app);
     this.#app.any('/*', (res) => {
       res.onAborted(() => {});
       res

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { CLOSE } from '../../errors/index.js';
 import { METRIC } from '../../telemetry/index.js';
-import { closeMetric, closeReason, disconnectBody } from './close-advice.js';
+import { closeMetric, disconnectBody } from './close-advice.js';
 
 it('asks clients to spread their reconnects where many are closed together, and only there', () => {
   const windowOf = (row: (typeof CLOSE)[keyof typeof CLOSE]) => disconnectBody(row, 'x', undefined, 9000).retryAfterMs;
@@ -26,9 +26,4 @@ it('counts the closes of limits that have no other counter', () => {
   expect(closeMetric(CLOSE.PIPELINE_TOO_LONG.code)).toBe(METRIC.backlog_closed);
   expect(closeMetric(CLOSE.OVERLOADED.code)).toBe(METRIC.overloaded);
   expect(closeMetric(CLOSE.IDLE.code)).toBe(undefined);
-});
-
-it('cuts a reason to what a close frame holds, between characters', () => {
-  expect(closeReason('short')).toBe('short');
-  expect(Buffer.byteLength(closeReason('é'.repeat(100)))).toBe(122);
 });

@@ -1,5 +1,5 @@
 /**
- * What a channel is told when the server closes it: the body of op 6, the reason of the close frame, and the counter of a
+ * What a channel is told when the server closes it: the body of op 6, and the counter of a
  * limit that caused it.
  *
  * Threads: its bucket.
@@ -8,8 +8,6 @@ import { CLOSE, type CloseCodeRow, mayReconnect } from '../../errors/index.js';
 import type { DisconnectBody } from '../../protocol/index.js';
 import { METRIC, type Metric } from '../../telemetry/index.js';
 
-/** RFC 6455: a close reason has at most 123 bytes. */
-const MAX_REASON_BYTES = 123;
 /** Ends that many channels share: their clients must not come back all at once. */
 const SHARED_ENDS: ReadonlySet<number> = new Set([
   CLOSE.SHUTDOWN.code,
@@ -41,11 +39,4 @@ export function disconnectBody(
 /** The counter that a close with this code adds to; undefined: none of its own. */
 export function closeMetric(code: number): Metric | undefined {
   return METRIC_OF_CODE.get(code);
-}
-
-/** As much of the reason as a close frame holds. */
-export function closeReason(text: string): string {
-  let reason = text;
-  while (Buffer.byteLength(reason) > MAX_REASON_BYTES) reason = reason.slice(0, -1);
-  return reason;
 }

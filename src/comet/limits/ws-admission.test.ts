@@ -1,15 +1,13 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from '../../../test/kit/eventually.js';
 import { RawSocket } from '../../../test/kit/raw-socket.js';
-import { systemClock } from '../../clock/index.js';
 import { CLOSE } from '../../errors/index.js';
 import { probePort } from '../../push/index.js';
-import { allocateCounters, METRICS, ThreadCounters } from '../../telemetry/index.js';
 import { Channel, type ChannelOwner } from '../bucket/channel.js';
 import type { DoorHandlers } from '../bucket/door.js';
 import { WsListener } from '../bucket/ws-listener.js';
-import { AddressCounts, allocateAddressCounts } from './address-counts.js';
-import { type AdmissionOptions, openAdmission } from './open-admission.js';
+import { admissionOf } from './fixtures/admission-of.js';
+import type { AdmissionOptions } from './open-admission.js';
 
 const HOST = '127.0.0.1';
 const listeners: WsListener[] = [];
@@ -21,23 +19,9 @@ afterEach(() => {
 
 async function listen(options: Partial<AdmissionOptions>, own: Partial<DoorHandlers> = {}) {
   const port = await probePort(HOST, 0, 'ws_port');
-  const counts = new AddressCounts(allocateAddressCounts(2, 10, 64, 1), 1);
   const channels: Channel[] = [];
   const errors: unknown[] = [];
-  const admission = openAdmission(
-    {
-      allowedOrigins: [],
-      connectionsPerIp: 0,
-      connectsPerSec: 0,
-      connectsBurst: 1,
-      proxyProtocol: 'off',
-      trustedProxies: [],
-      forwardedHeader: 'x-forwarded-for',
-      reconnectWindowMs: 1000,
-      ...options,
-    },
-    { clock: systemClock, counters: new ThreadCounters(allocateCounters(METRICS, 1), 0), addressCounts: counts },
-  );
+  const { admission, counts } = admissionOf(options);
   const listener = new WsListener(
     { host: HOST, port, maxBackpressureBytes: 65_536, maxPayloadBytes: 1024 },
     {

@@ -10,8 +10,7 @@ import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets
 import type { ChannelSocket } from '../bucket/channel-socket.js';
 import { type Admission, NO_TICKET } from './admission.js';
 import { type Refusal, refusalBody, retryAfterS } from './refusal.js';
-
-const addressText = new TextDecoder('latin1');
+import { requestClient } from './request-client.js';
 
 export interface WsAdmissionLinks {
   readonly isInert: () => boolean;
@@ -78,26 +77,8 @@ export class WsAdmission {
     const admission = this.#admission;
     const refusal = admission.checkOrigin(req.getHeader('origin'));
     if (refusal !== undefined) return refusal;
-    const { forwardedHeader } = admission;
-    return admission.clientOf(
-      'http',
-      addressText.decode(res.getRemoteAddressAsText()),
-      admission.hasProxyHeader('http') ? addressText.decode(res.getProxiedRemoteAddressAsText()) : '',
-      forwardedHeader === undefined ? '' : headerChain(req, forwardedHeader),
-    );
+    return requestClient(admission, res, req);
   }
-}
-
-/**
- * A header that came several times, joined as node:http joins it. getHeader() gives one of them only, and a proxy that adds a
- * line of its own stands behind the one that the client wrote.
- */
-function headerChain(req: HttpRequest, name: string): string {
-  let chain = '';
-  req.forEach((key, value) => {
-    if (key === name) chain = chain === '' ? value : `${chain},${value}`;
-  });
-  return chain;
 }
 
 function refuse(res: HttpResponse, refusal: Refusal): void {
