@@ -48,6 +48,7 @@ describe('the option table', () => {
       '--buckets',
       '--host',
       '--ws-port',
+      '--tcp-port',
       '--http-port',
       '--role',
       '--redis',

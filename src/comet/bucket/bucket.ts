@@ -281,7 +281,7 @@ export class Bucket implements ChannelOwner {
       close: (channel) => this.#closed(channel),
       onError: (error, channel) => this.#onSocketError(error, channel),
     };
-    this.#doors = openDoors(options, handlers);
+    this.#doors = openDoors(options, handlers, this.#thread);
   }
 
   /** Load the application, listen to the rings and open the port. Resolved: the socket is bound. */
