@@ -63,8 +63,7 @@ const RULES: readonly Rule[] = [
   },
   {
     paths: ['tcp_port', 'ws_port', 'http_port'],
-    isBroken: ({ tcp_port, ws_port, http_port }) =>
-      tcp_port !== 0 && (tcp_port === ws_port || tcp_port === http_port),
+    isBroken: ({ tcp_port, ws_port, http_port }) => tcp_port !== 0 && (tcp_port === ws_port || tcp_port === http_port),
     sentence: ({ ws_port, http_port }) => `tcp_port must differ from ws_port, ${ws_port}, and http_port, ${http_port}`,
   },
   {

@@ -1,13 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  isApplicationOp,
-  isExtensionOp,
-  isKnownOp,
-  OP,
-  OP_DIRECTION,
-  type OpName,
-  opName,
-} from './op.js';
+import { isApplicationOp, isExtensionOp, isKnownOp, OP, OP_DIRECTION, type OpName, opName } from './op.js';
 
 /** goim's operations, facts/goim.md 1.4: number, name as goim has it, direction. */
 const GOIM_TABLE = `

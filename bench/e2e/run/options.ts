@@ -4,7 +4,16 @@
 import { parseArgs } from 'node:util';
 import { type BenchCase, SCENARIOS, type Scenario } from './scenario.js';
 
-export const SERVER_NAMES = ['halley', 'halley-tcp', 'uws', 'uws-post', 'uws-inline', 'uws-merge', 'ws', 'socketio'] as const;
+export const SERVER_NAMES = [
+  'halley',
+  'halley-tcp',
+  'uws',
+  'uws-post',
+  'uws-inline',
+  'uws-merge',
+  'ws',
+  'socketio',
+] as const;
 export type ServerName = (typeof SERVER_NAMES)[number] | 'target';
 /** `uws-post` is there by name only: sharded hand-over costs as much with one worker, and 18 to 28 % less with two (--buckets 2). */
 export const DEFAULT_SERVER_NAMES = SERVER_NAMES.filter((name) => name !== 'uws-post' && name !== 'halley-tcp');
@@ -190,7 +199,8 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
   const only: readonly ServerName[] =
     values.only === undefined ? DEFAULT_SERVER_NAMES : pick('only', values.only, SERVER_NAMES);
   const smokeServers: readonly ServerName[] = ['halley', 'uws'];
-  const transports = values.transport === undefined ? (['ws'] as const) : pick('transport', values.transport, TRANSPORTS);
+  const transports =
+    values.transport === undefined ? (['ws'] as const) : pick('transport', values.transport, TRANSPORTS);
   const servers = (isSmoke && values.only === undefined ? smokeServers : only).flatMap((name) =>
     name === 'halley' ? transports.map((transport) => HALLEY_OVER[transport]) : [name],
   );

@@ -6,14 +6,9 @@
  *   still go out. A reset connection is the end of a channel and no error.
  * Hot path: publish(): one copy for all members, one node:net write per member and turn.
  */
-import {
-  type ListenOptions,
-  createServer as listenPlain,
-  type Server,
-  type ServerOpts,
-  type Socket,
-} from 'node:net';
-import { createServer as listenTls, type Server as TlsServer, type TlsOptions } from 'node:tls';
+import { type ListenOptions, createServer as listenPlain, type Server, type ServerOpts, type Socket } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
+import { createServer as listenTls, type TlsOptions, type Server as TlsServer } from 'node:tls';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { Channel } from '../bucket/channel.js';
 import type { Door, DoorHandlers } from '../bucket/door.js';
@@ -71,11 +66,11 @@ export class TcpListener implements Door, TcpSocketDoor {
   constructor(options: TcpListenerOptions, handlers: DoorHandlers) {
     this.#options = options;
     this.#handlers = handlers;
-    // A TLS socket does not take a mark of ours.
+    // A TLS socket does not take a mark of ours, and Node's own is 16 KiB or, from 22 on, 64.
     this.maxBackpressureBytes =
       options.tls === undefined
         ? options.maxBackpressureBytes
-        : Math.max(options.maxBackpressureBytes, MAX_HIGH_WATER_BYTES);
+        : Math.max(options.maxBackpressureBytes, getDefaultHighWaterMark(false));
     this.#splitter = new PacketSplitter(options.maxBodyBytes, (socket, packet) => {
       if (socket.channel !== undefined) handlers.message(socket.channel, packet, true);
     });

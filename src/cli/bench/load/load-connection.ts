@@ -151,7 +151,9 @@ export class LoadConnection implements DialectConnection {
     if (this.isSampled) this.readAtNs = monotonicNs();
     this.#frameCount = 0;
     try {
-      const walked = this.#target.dialect.isBare ? this.#walkPackets(bytes, end) : walkFrames(bytes, end, this.#onFrame);
+      const walked = this.#target.dialect.isBare
+        ? this.#walkPackets(bytes, end)
+        : walkFrames(bytes, end, this.#onFrame);
       if (walked < end) this.#carry = bytes.slice(walked, end);
     } catch (error) {
       this.#closed(error instanceof Error ? error.message : String(error));
