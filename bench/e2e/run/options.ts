@@ -6,13 +6,13 @@ import { type BenchCase, SCENARIOS, type Scenario } from './scenario.js';
 
 export const SERVER_NAMES = [
   'halley',
-  'halley-tcp',
   'uws',
   'uws-post',
   'uws-inline',
   'uws-merge',
   'ws',
   'socketio',
+  'halley-tcp',
 ] as const;
 export type ServerName = (typeof SERVER_NAMES)[number] | 'target';
 /** `uws-post` is there by name only: sharded hand-over costs as much with one worker, and 18 to 28 % less with two (--buckets 2). */
