@@ -71,7 +71,10 @@ it('is there again after the bucket that holds it has died', async () => {
   victim.write(packet(DETACHED_THROW_OP, 1));
   await victim.ended();
   await eventually(async () => (await nodeStats(halley.httpUrl)).totals['bucket_restarts'] === 1, 10_000);
-  const back = await eventually(() => GoimTcpSocket.login(halley.tcpPort, { mid: 1, key: 'victim' }).catch(() => false), 10_000);
+  const back = await eventually(
+    () => GoimTcpSocket.login(halley.tcpPort, { mid: 1, key: 'victim' }).catch(() => false),
+    10_000,
+  );
   if (!(back instanceof GoimTcpSocket)) throw new Error('no TCP port');
   back.write(packet(4, 5));
   expect((await back.packetAt(1)).seq).toBe(5);
