@@ -45,7 +45,7 @@ export interface HalleyClusterOptions {
 /** Start a cluster and wait until it says that all nodes are ready. Rejects with its output where it ends before that. */
 export async function startHalleyCluster(options: HalleyClusterOptions = {}): Promise<HalleyCluster> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'halley-cluster-')));
-  const ports = ['--ws-port', '0', '--tcp-port', '0', '--http-port', '0', '--data-dir', dataDir];
+  const ports = ['--ws-port', '0', '--http-port', '0', '--data-dir', dataDir];
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HALLEY_'));
   const child = spawn(process.execPath, [MAIN, 'cluster', 'local', ...ports, ...(options.args ?? [])], {
     env: { ...Object.fromEntries(inherited), HALLEY_ID_LEASE_MS: String(ID_LEASE_MS), ...options.env },
