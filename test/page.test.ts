@@ -284,7 +284,14 @@ describe('the page', () => {
 
 test('the page comes back by itself when its node restarts on the same ports', async () => {
   let node = await startHalley();
-  const ports = ['--ws-port', String(node.wsPort), '--http-port', String(node.httpPort)];
+  const ports = [
+    '--ws-port',
+    String(node.wsPort),
+    '--tcp-port',
+    String(node.tcpPort),
+    '--http-port',
+    String(node.httpPort),
+  ];
   try {
     const page = await openPage(await newContext(), node.httpUrl);
     await phase(page, 'online');

@@ -134,7 +134,7 @@ async function main(): Promise<number> {
   console.log(`\nwritten to ${await writeReport(options, results)} and its .svg`);
   const failures = results.flatMap(({ benchCase, runs }) =>
     runs
-      .filter(({ server }) => options.isSmoke || server === 'halley')
+      .filter(({ server }) => options.isSmoke || server.startsWith('halley'))
       .flatMap((run) => failuresOf(run).map((failure) => `${caseTitle(benchCase)}: ${failure}`)),
   );
   for (const failure of failures) console.error(`FAILED ${failure}`);

@@ -4,7 +4,6 @@
  * an extended one. Cores: 1. Competitor: the same auth body through JSON.parse alone, which checks nothing.
  */
 import {
-  clientBodyLimitBytes,
   encodePacket,
   FRAMING,
   PACKET_HEADER_BYTES,
@@ -81,7 +80,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   });
 
   const stream = await measureRounds('PacketStream, segments of 1,448 bytes', operations, rounds, () => {
-    const decoder = new PacketStream(clientBodyLimitBytes);
+    const decoder = new PacketStream(() => 4096);
     let packetsCount = 0;
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (const chunk of chunks) {

@@ -64,7 +64,7 @@ function entry(name: string): URL {
 async function startServer(buckets: number, env: NodeJS.ProcessEnv): Promise<BenchedServer> {
   const dataDir = await mkdtemp(join(tmpdir(), 'halley-bench-'));
   const removeData = (): Promise<void> => rm(dataDir, { recursive: true, force: true });
-  const flags = { host: LOOPBACK, 'ws-port': 0, 'http-port': 0, 'data-dir': dataDir, buckets };
+  const flags = { host: LOOPBACK, 'ws-port': 0, 'tcp-port': 0, 'http-port': 0, 'data-dir': dataDir, buckets };
   const argv = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
   try {
     const childEnv = { HALLEY_LOG_LEVEL: 'warn', HALLEY_SHUTDOWN_DRAIN_MS: '0', ...env };

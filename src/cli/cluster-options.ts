@@ -91,7 +91,12 @@ export function parseClusterOptions(
   if (redisUrl === '') throw misuse('--redis must be a URL such as redis://127.0.0.1:6379');
   // What a node would refuse is told once, and before Redis is started.
   const { config } = loadConfig({
-    argvFlags: { 'ws-port': String(wsPort), 'http-port': String(httpPort), redis: redisUrl ?? 'redis://127.0.0.1' },
+    argvFlags: {
+      'ws-port': String(wsPort),
+      'tcp-port': '0',
+      'http-port': String(httpPort),
+      redis: redisUrl ?? 'redis://127.0.0.1',
+    },
     env,
     readFile,
   });

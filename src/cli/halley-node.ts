@@ -18,9 +18,11 @@ import {
   type BucketData,
   CometControl,
   CometOnlineSource,
+  LONE_TCP_THREAD,
   newFallbackSecret,
   RoomCounts,
   Sequencer,
+  sharesTcpPort,
 } from '../comet/index.js';
 import { type Config, HistoryRules } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
@@ -79,6 +81,9 @@ export interface NodeAddresses {
   readonly wsUrl: string;
   readonly httpUrl: string;
   readonly wsPort: number;
+  /** `tcp://host:port` */
+  readonly tcpUrl: string;
+  readonly tcpPort: number;
   readonly httpPort: number;
   readonly bucketCount: number;
   readonly serverId: string;
@@ -170,6 +175,10 @@ export class HalleyNode implements ReadinessProbe {
       ? await claimPort(config.host, config.ws_port, 'ws_port')
       : { port: 0, release: () => {} };
     this.#closers.push(release);
+    const { port: tcpPort, release: releaseTcp } = hasBuckets
+      ? await claimPort(config.host, config.tcp_port, 'tcp_port')
+      : { port: 0, release: () => {} };
+    this.#closers.push(releaseTcp);
     const httpClaim = config.redis === '' ? undefined : await claimPort(config.host, config.http_port, 'http_port');
     if (httpClaim !== undefined) this.#closers.push(httpClaim.release);
     const wantedHttpPort = httpClaim?.port ?? config.http_port;
@@ -185,7 +194,7 @@ export class HalleyNode implements ReadinessProbe {
       nodeRecordOf(config, {
         nodeEpoch: this.#cluster?.nodes.nodeEpoch ?? floorEpoch,
         version,
-        tcpPort: 0,
+        tcpPort,
         wsPort,
         wssPort: 0,
         httpPort: wantedHttpPort,
@@ -288,7 +297,7 @@ export class HalleyNode implements ReadinessProbe {
       workerCount: config.buckets,
       module: new URL('./bucket-thread.js', import.meta.url).href,
       workerData: {
-        options: bucketOptionsOf(config, wsPort, this.#appUrl()),
+        options: bucketOptionsOf(config, { tcpPort, wsPort }, this.#appUrl()),
         memory: {
           counters: countersMemory,
           roomCounts: roomCountsMemory,
@@ -385,8 +394,12 @@ export class HalleyNode implements ReadinessProbe {
     const pusher: Pusher = serving?.pusher ?? job;
     this.#pusher = pusher;
 
+    // A bucket with the only TCP listener has clients that no other one could take: it is not made to wait for the others.
+    const hasLoneTcp = !sharesTcpPort(process.versions.node, process.platform);
     const channelsOf = (state: string, thread: number): number | undefined =>
-      state === 'ready' ? readThread(countersMemory, thread).channels : undefined;
+      state === 'ready' && !(hasLoneTcp && thread === LONE_TCP_THREAD)
+        ? readThread(countersMemory, thread).channels
+        : undefined;
     const runtimeCounters = new RuntimeCounters(counters, {
       runtime,
       system,
@@ -415,7 +428,7 @@ export class HalleyNode implements ReadinessProbe {
       online: serving?.online,
       comet: serving === undefined ? comet : clusterComet(comet, serving.admin),
       sessions: cluster?.sessions ?? sessions,
-      node: nodeDescriptionOf(config, wsPort, version),
+      node: nodeDescriptionOf(config, { tcpPort, wsPort }, version),
       probes: [this, cluster, machineIds, upstream?.events].filter((probe) => probe !== undefined),
       stats: () => ({
         totals: readTotals(countersMemory),
@@ -436,6 +449,8 @@ export class HalleyNode implements ReadinessProbe {
       wsUrl: `ws://${urlHost(config.host)}:${wsPort}/sub`,
       httpUrl: `http://${urlHost(config.host)}:${httpPort}/`,
       wsPort,
+      tcpUrl: `tcp://${urlHost(config.host)}:${tcpPort}`,
+      tcpPort,
       httpPort,
       bucketCount: config.buckets,
       serverId,

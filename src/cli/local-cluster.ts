@@ -135,6 +135,8 @@ export class LocalCluster {
       'server-id': serverId,
       redis: redisUrl,
       'ws-port': portOf(wsPort),
+      // In steps of 10 goim's 3101 would meet the HTTP ports; each node says which one it took.
+      'tcp-port': 0,
       'http-port': portOf(httpPort),
       buckets,
       'data-dir': join(dataDir, serverId),

@@ -94,12 +94,13 @@ describe('the options of a bucket', () => {
         [log]
         level = "warn"
       `),
-      4_711,
+      { tcpPort: 4_710, wsPort: 4_711 },
       'file:///app.js',
     );
     expect(options).toEqual({
       host: '127.0.0.1',
       port: 4_711,
+      tcpPort: 4_710,
       app: 'file:///app.js',
       auth: { mode: 'jwt', jwtSecret: '0123456789abcdef0123456789abcdef' },
       handshakeTimeoutMs: 501,
@@ -148,12 +149,13 @@ describe('the options of a bucket', () => {
 
 describe('what a node says about itself', () => {
   it('names its own host where nothing else is configured', () => {
-    const description = nodeDescriptionOf(configOf('server_id = "node-a"'), 3_102, '1.2.3');
+    const description = nodeDescriptionOf(configOf('server_id = "node-a"'), { tcpPort: 3_101, wsPort: 3_102 }, '1.2.3');
     expect(description).toMatchObject({
       serverId: 'node-a',
       hostname: hostname(),
       domain: '127.0.0.1',
       addrs: ['127.0.0.1'],
+      tcpPort: 3_101,
       wsPort: 3_102,
       version: '1.2.3',
       listenUrls: ['ws://127.0.0.1:3102/sub'],
@@ -167,7 +169,7 @@ describe('what a node says about itself', () => {
       default_domain = "conn.example.org"
       addrs = ["10.0.0.1", "10.0.0.2"]
     `);
-    expect(nodeDescriptionOf(config, 3_102, '1')).toMatchObject({
+    expect(nodeDescriptionOf(config, { tcpPort: 3_101, wsPort: 3_102 }, '1')).toMatchObject({
       domain: 'conn.example.org',
       addrs: ['10.0.0.1', '10.0.0.2'],
       listenUrls: ['ws://[::1]:3102/sub'],

@@ -45,15 +45,19 @@ export function machineBaseOf(machineBlock: number, threadCount: number): number
   return machineBlock * MACHINE_BLOCK_SIZE;
 }
 
+/** Where clients connect, as probed; 0: nowhere. */
+export type ClientPorts = Pick<NodeRecord, 'tcpPort' | 'wsPort'>;
+
 /**
- * @param wsPort the probed port, the same for every bucket
+ * @param ports the same for every bucket
  * @throws HalleyError ORIGIN_INVALID
  */
-export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string): BucketOptions {
+export function bucketOptionsOf(config: Config, ports: ClientPorts, appUrl: string): BucketOptions {
   const { auth, http, limits, slow, fallback, fanout, heartbeat, bucket, shutdown } = config;
   return {
     host: config.host,
-    port: wsPort,
+    port: ports.wsPort,
+    tcpPort: ports.tcpPort,
     app: appUrl,
     auth: { mode: auth.mode === 'jwt' ? 'jwt' : 'open', jwtSecret: auth.jwt_secret },
     handshakeTimeoutMs: auth.handshake_timeout_ms,
@@ -116,7 +120,7 @@ export function recoveryOptionsOf(
 }
 
 /** What clients and operators are told about this node. */
-export function nodeDescriptionOf(config: Config, wsPort: number, version: string): NodeDescription {
+export function nodeDescriptionOf(config: Config, { tcpPort, wsPort }: ClientPorts, version: string): NodeDescription {
   const { node, heartbeat } = config;
   return {
     serverId: serverIdOf(config),
@@ -124,7 +128,7 @@ export function nodeDescriptionOf(config: Config, wsPort: number, version: strin
     domain: node.default_domain === '' ? config.host : node.default_domain,
     hostDomain: node.host_domain,
     addrs: node.addrs.length > 0 ? node.addrs : [config.host],
-    tcpPort: 0,
+    tcpPort,
     wsPort,
     wssPort: 0,
     heartbeatS: heartbeat.interval_s,

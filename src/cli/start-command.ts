@@ -49,6 +49,7 @@ export async function runStartCommand(
       `halley is ready in ${tookS} s: server id ${addresses.serverId}, ${addresses.bucketCount} bucket${addresses.bucketCount === 1 ? '' : 's'}`,
     );
     io.out(`  WebSocket  ${addresses.wsUrl}`);
+    io.out(`  TCP        ${addresses.tcpUrl}`);
     io.out(`  HTTP API   ${addresses.httpUrl}  (open it in a browser)`);
     if (config.auth.mode === 'open')
       io.out('  auth.mode = "open": every mid is believed; reachable from this machine only');

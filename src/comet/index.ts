@@ -7,7 +7,7 @@
  *
  *   push -> Sequencer.pushRoom -> ring -> Bucket -> FanoutGroup (one per room and watch set) -> uWS topic -> members
  *
- * A client's way in: WsListener -> Handshake (auth, session, rooms) -> PacketHandler. Slow clients: Subscriptions.
+ * A client's way in: WsListener or tcp/TcpListener -> Handshake (auth, session, rooms) -> PacketHandler. Slow clients: Subscriptions.
  * Hot path: `sequencer.ts`, `bucket/fanout-group.ts`, `bucket/direct-outbox.ts`. Wired by `cli/halley-node.ts` and
  * `cli/bucket-thread.ts`; nobody else imports this folder.
  */
@@ -27,3 +27,4 @@ export { allocateRoomCounts, RoomCounts } from './room-counts.js';
 export type { RoomRecoveryOptions } from './room-recovery.js';
 export { RoomSequence, type RoomSequenceLinks, type RoomSequenceOptions } from './room-sequence.js';
 export { Sequencer, type SequencerOptions } from './sequencer.js';
+export { LONE_TCP_THREAD, sharesTcpPort } from './tcp/port-sharing.js';

@@ -79,7 +79,13 @@ describe('rules between options', () => {
     expect(problemsOf({ HALLEY_HTTP_PORT: '3102' })).toEqual([
       'http_port must differ from ws_port (ws_port=3102) (from env HALLEY_HTTP_PORT): http_port=3102',
     ]);
-    expect(problemsOf({ HALLEY_HTTP_PORT: '0', HALLEY_WS_PORT: '0' })).toEqual([]);
+    for (const port of ['3102', '3111']) {
+      expect(problemsOf({ HALLEY_TCP_PORT: port })).toEqual([
+        `tcp_port must differ from ws_port, 3102, and http_port, 3111 (from env HALLEY_TCP_PORT): tcp_port=${port}`,
+      ]);
+    }
+    expect(problemsOf({ HALLEY_IDS_GRPC_PORT: '3101' })[0]).toContain('and tcp_port, 3101');
+    expect(problemsOf({ HALLEY_HTTP_PORT: '0', HALLEY_WS_PORT: '0', HALLEY_TCP_PORT: '0' })).toEqual([]);
   });
 
   it('hold at their bound and are broken by the next value', () => {

@@ -65,6 +65,11 @@ const RULES: readonly Rule[] = [
     sentence: (config) => `http_port must differ from ws_port (ws_port=${config.ws_port})`,
   },
   {
+    paths: ['tcp_port', 'ws_port', 'http_port'],
+    isBroken: ({ tcp_port, ws_port, http_port }) => tcp_port !== 0 && (tcp_port === ws_port || tcp_port === http_port),
+    sentence: ({ ws_port, http_port }) => `tcp_port must differ from ws_port, ${ws_port}, and http_port, ${http_port}`,
+  },
+  {
     // A node of one role meets the others in Redis only.
     paths: ['role', 'redis'],
     isBroken: ({ role, redis }) => role !== 'all' && redis === '',
@@ -170,11 +175,11 @@ const RULES: readonly Rule[] = [
     sentence: () => 'ids.epoch_ms must be a multiple of 10',
   },
   {
-    paths: ['ids.grpc_port', 'http_port', 'ws_port'],
-    isBroken: ({ ids, http_port, ws_port }) =>
-      ids.grpc_port !== 0 && (ids.grpc_port === http_port || ids.grpc_port === ws_port),
-    sentence: ({ http_port, ws_port }) =>
-      `ids.grpc_port must differ from http_port, ${http_port}, and ws_port, ${ws_port}`,
+    paths: ['ids.grpc_port', 'http_port', 'ws_port', 'tcp_port'],
+    isBroken: ({ ids, http_port, ws_port, tcp_port }) =>
+      ids.grpc_port !== 0 && [http_port, ws_port, tcp_port].includes(ids.grpc_port),
+    sentence: ({ http_port, ws_port, tcp_port }) =>
+      `ids.grpc_port must differ from http_port, ${http_port}, ws_port, ${ws_port}, and tcp_port, ${tcp_port}`,
   },
   {
     paths: ['history.rooms'],

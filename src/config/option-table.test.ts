@@ -48,6 +48,7 @@ describe('the option table', () => {
       '--buckets',
       '--host',
       '--ws-port',
+      '--tcp-port',
       '--http-port',
       '--role',
       '--redis',
@@ -198,6 +199,8 @@ describe('what follows from the table', () => {
 
 /** Options that a rule narrows further than their row. */
 const NARROW_VALUES: ReadonlyMap<string, [written: string, value: unknown]> = new Map([
+  // The next one is the WebSocket's.
+  ['tcp_port', ['3100', 3_100]],
   ['upstream.events', ['message, connect', ['message', 'connect']]],
   ['ids.schemes', ['segment, rule', ['segment', 'rule']]],
   ['ids.tags', ['a:1:1, b:2:2', ['a:1:1', 'b:2:2']]],

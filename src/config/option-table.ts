@@ -39,6 +39,7 @@ export const ROOT_OPTIONS = {
     visibleAscii: true,
   }),
   ws_port: int(3102, PORT, 'Port of the WebSocket and its HTTP fallbacks; 0 takes any free port.', WITH_FLAG),
+  tcp_port: int(3101, PORT, "Port of goim's packets on bare TCP; 0 takes any free port.", WITH_FLAG),
   http_port: int(3111, PORT, 'Port of the HTTP API and its pages; 0 takes any free port.', WITH_FLAG),
   role: choice(
     'all',

@@ -6,7 +6,7 @@
  *
  * | what | file |
  * |---|---|
- * | operations, their direction and body limits | op.ts |
+ * | operations and their direction | op.ts |
  * | goim's packet: header, read, write | packet.ts, packet.layout.ts |
  * | packets out of a TCP stream | packet-stream.ts |
  * | batches: goim's op 9; op 26 with ids, room, epoch, offsets | batch.ts; batch26.ts, batch26.layout.ts |
@@ -113,11 +113,8 @@ export {
 } from './im-envelope.js';
 export { BODY_DEPTH_LIMIT } from './msgpack-bounds.js';
 export {
-  CLIENT_BODY_LIMIT_BYTES,
-  clientBodyLimitBytes,
   FIRST_APPLICATION_OP,
   FIRST_EXTENSION_OP,
-  IM_BODY_LIMIT_BYTES,
   isApplicationOp,
   isExtensionOp,
   isKnownOp,
@@ -143,7 +140,14 @@ export {
   readPacket,
   writePacketHeader,
 } from './packet.js';
-export { OP_OFFSET, PACKET_HEADER_BYTES, PUSH_SEQ, PUSH_VER } from './packet.layout.js';
+export {
+  HEADER_LENGTH_OFFSET,
+  OP_OFFSET,
+  PACKET_HEADER_BYTES,
+  PACKET_LENGTH_OFFSET,
+  PUSH_SEQ,
+  PUSH_VER,
+} from './packet.layout.js';
 export { PacketStream } from './packet-stream.js';
 export {
   encodePushCommand,

@@ -45,7 +45,7 @@ describe('the protocol folder', () => {
     const result: unknown = runInContext(
       `(() => {
         const auth = protocol.parseAuthBody(protocol.encodeAuthBody({ mid: 7, rooms: ['a'], extended: true }));
-        const stream = new protocol.PacketStream(protocol.clientBodyLimitBytes);
+        const stream = new protocol.PacketStream(() => 4096);
         stream.feed(protocol.encodePacket(protocol.OP.HEARTBEAT, 5, 1));
         const outcome = stream.next();
         const body = { text: 'ä'.repeat(50), list: [1, 2 ** 40, null] };

@@ -1,16 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  CLIENT_BODY_LIMIT_BYTES,
-  clientBodyLimitBytes,
-  IM_BODY_LIMIT_BYTES,
-  isApplicationOp,
-  isExtensionOp,
-  isKnownOp,
-  OP,
-  OP_DIRECTION,
-  type OpName,
-  opName,
-} from './op.js';
+import { isApplicationOp, isExtensionOp, isKnownOp, OP, OP_DIRECTION, type OpName, opName } from './op.js';
 
 /** goim's operations, facts/goim.md 1.4: number, name as goim has it, direction. */
 const GOIM_TABLE = `
@@ -86,12 +75,5 @@ describe('the table of operations', () => {
     expect([17, 18, 999, 1000].map(isExtensionOp)).toEqual([false, true, true, false]);
     expect([-1, 999, 1000, 0x7fff_ffff].map(isApplicationOp)).toEqual([false, false, true, true]);
     expect([6, 25, 33, 34].map(isKnownOp)).toEqual([true, false, true, false]);
-  });
-
-  it('allows a client 64 KiB with op 30 and goim’s 4,096 bytes with everything else', () => {
-    expect(clientBodyLimitBytes(OP.IM_REQUEST)).toBe(IM_BODY_LIMIT_BYTES);
-    for (const op of [OP.HEARTBEAT, OP.AUTH, OP.JOIN_ROOMS, 1000, -1]) {
-      expect(clientBodyLimitBytes(op)).toBe(CLIENT_BODY_LIMIT_BYTES);
-    }
   });
 });

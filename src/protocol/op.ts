@@ -83,11 +83,6 @@ export const FIRST_EXTENSION_OP = 18;
 /** First operation number that applications may use as they like. */
 export const FIRST_APPLICATION_OP = 1000;
 
-/** Largest body a client may send with any operation but 30: goim's limit. */
-export const CLIENT_BODY_LIMIT_BYTES = 4096;
-/** Largest body a client may send with op 30 (IM request). */
-export const IM_BODY_LIMIT_BYTES = 65_536;
-
 const NAME_BY_OP: ReadonlyMap<number, OpName> = new Map(
   (Object.keys(OP) as OpName[]).map((name): [number, OpName] => [OP[name], name]),
 );
@@ -110,9 +105,4 @@ export function isApplicationOp(op: number): boolean {
 /** True for 18 to 999: Halley's range. On a channel without `halley: 1` these too go to the application's listener. */
 export function isExtensionOp(op: number): boolean {
   return op >= FIRST_EXTENSION_OP && op < FIRST_APPLICATION_OP;
-}
-
-/** The largest body in bytes that a client may send with `op`. */
-export function clientBodyLimitBytes(op: number): number {
-  return op === OP.IM_REQUEST ? IM_BODY_LIMIT_BYTES : CLIENT_BODY_LIMIT_BYTES;
 }

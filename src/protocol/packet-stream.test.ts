@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { concat, GOLDEN_PACKETS, hex, seededRandom, toHex } from './fixtures/traffic.js';
-import { clientBodyLimitBytes, OP } from './op.js';
+import { OP } from './op.js';
 import { encodePacket, PARSE, parseOutcomeName } from './packet.js';
 import { PacketStream } from './packet-stream.js';
+
+/** Two limits, so that the one of each operation shows. */
+const limitBytesOf = (op: number): number => (op === OP.IM_REQUEST ? 65_536 : 4096);
 
 /** Everything that comes out of a stream, as text: packets, then the outcome it stopped with. */
 function drain(stream: PacketStream, into: string[]): void {
@@ -15,7 +18,7 @@ function drain(stream: PacketStream, into: string[]): void {
 }
 
 function decodeChunks(chunks: readonly Uint8Array[]): string[] {
-  const stream = new PacketStream(clientBodyLimitBytes);
+  const stream = new PacketStream(limitBytesOf);
   const out: string[] = [];
   for (const chunk of chunks) {
     stream.feed(chunk);
@@ -73,7 +76,7 @@ describe('PacketStream', () => {
   });
 
   it('stays refused after the first malformed packet', () => {
-    const stream = new PacketStream(clientBodyLimitBytes);
+    const stream = new PacketStream(limitBytesOf);
     stream.feed(TRAFFICS['a wrong header length after a good packet']!);
     expect(stream.next()).toBe(PARSE.OK);
     expect(stream.next()).toBe(PARSE.BAD_HEADER_LENGTH);
@@ -92,7 +95,7 @@ describe('PacketStream', () => {
   });
 
   it('keeps no more than has arrived of one packet, and nothing between packets', () => {
-    const stream = new PacketStream(clientBodyLimitBytes);
+    const stream = new PacketStream(limitBytesOf);
     const packet = encodePacket(OP.IM_REQUEST, 1, 1, new Uint8Array(60_000));
     let arrivedBytes = 0;
     for (let offset = 0; offset < packet.length; offset += 777) {
@@ -108,7 +111,7 @@ describe('PacketStream', () => {
   });
 
   it('refuses to be fed while packets are waiting', () => {
-    const stream = new PacketStream(clientBodyLimitBytes);
+    const stream = new PacketStream(limitBytesOf);
     stream.feed(TRAFFICS['all golden packets back to back']!);
     expect(stream.next()).toBe(PARSE.OK);
     expect(() => stream.feed(hex('00'))).toThrow('waitingBytes=97');

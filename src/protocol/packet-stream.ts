@@ -34,7 +34,7 @@ export class PacketStream {
   #pendingDone = false;
   #refusal: ParseOutcome = PARSE.OK;
 
-  /** @param bodyLimitBytesOf largest body per operation: `clientBodyLimitBytes` on a server */
+  /** @param bodyLimitBytesOf largest body per operation, asked once its header is there */
   constructor(bodyLimitBytesOf: (op: number) => number) {
     this.#bodyLimitBytesOf = bodyLimitBytesOf;
   }

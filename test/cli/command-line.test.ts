@@ -31,6 +31,7 @@ describe('halley', () => {
       '--buckets',
       '--host',
       '--ws-port',
+      '--tcp-port',
       '--http-port',
       '--data-dir',
       '--app',

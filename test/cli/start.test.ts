@@ -17,7 +17,7 @@ import {
 } from '../kit/index.js';
 
 const FAILED = 1;
-const FREE_PORTS = ['--ws-port', '0', '--http-port', '0', '--buckets', '1'];
+const FREE_PORTS = ['--ws-port', '0', '--tcp-port', '0', '--http-port', '0', '--buckets', '1'];
 
 let directory: string;
 let running: HalleyProcess[];
@@ -53,6 +53,7 @@ function listenSomewhere(): Promise<{ readonly server: Server; readonly port: nu
 describe('a port that is taken', () => {
   it.each([
     ['--ws-port', 'ws_port'],
+    ['--tcp-port', 'tcp_port'],
     ['--http-port', 'http_port'],
   ])('by any program ends the start and names %s', async (flag, optionName) => {
     const { server, port } = await listenSomewhere();

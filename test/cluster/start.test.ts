@@ -49,7 +49,7 @@ afterAll(async () => {
 async function refuses(url: string, sentence: RegExp, env: Record<string, string> = {}): Promise<void> {
   const startedMs = performance.now();
   const { code, stdout, stderr } = await runHalley(
-    ['--redis', url, '--ws-port', '0', '--http-port', '0', '--buckets', '1', '--data-dir', dataDir],
+    ['--redis', url, '--ws-port', '0', '--tcp-port', '0', '--http-port', '0', '--buckets', '1', '--data-dir', dataDir],
     { HALLEY_LOG_LEVEL: 'warn', ...env },
   );
   const said = stderr + stdout;

@@ -332,7 +332,16 @@ it('W10: users, rooms and the HTTP API can be guarded, lists are bounded, and an
   expect((await greedy.messageCount(2)).map((message) => message.op)).toEqual([2000, 5]);
   await greedy.close();
 
-  const { code, stderr } = await runHalley(['--host', '0.0.0.0', '--ws-port', '0', '--http-port', '0']);
+  const { code, stderr } = await runHalley([
+    '--host',
+    '0.0.0.0',
+    '--ws-port',
+    '0',
+    '--tcp-port',
+    '0',
+    '--http-port',
+    '0',
+  ]);
   expect(code).not.toBe(0);
   expect(stderr).toContain('auth.mode');
 });

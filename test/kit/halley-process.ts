@@ -13,6 +13,7 @@ const START_DEADLINE_MS = 20_000;
 export interface HalleyProcess {
   readonly wsUrl: string;
   readonly wsPort: number;
+  readonly tcpPort: number;
   /** Without a slash at its end. */
   readonly httpUrl: string;
   readonly httpPort: number;
@@ -41,6 +42,7 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
   const args = [MAIN, '--data-dir', dataDir, ...given];
   for (const [flag, value] of [
     ['--ws-port', '0'],
+    ['--tcp-port', '0'],
     ['--http-port', '0'],
     ['--buckets', '2'],
   ] as const) {
@@ -57,7 +59,7 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       resolve(code ?? signal ?? 'unknown');
     });
   });
-  const ready = new Promise<{ wsUrl: string; httpUrl: string }>((resolve, reject) => {
+  const ready = new Promise<{ wsUrl: string; tcpUrl: string; httpUrl: string }>((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
       START_DEADLINE_MS,
@@ -65,10 +67,11 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
     const read = (chunk: Buffer) => {
       output += chunk.toString();
       const ws = /WebSocket +(ws:\S+)/.exec(output)?.[1];
+      const tcp = /TCP +(tcp:\S+)/.exec(output)?.[1];
       const http = /HTTP API +(http:\S+)/.exec(output)?.[1];
-      if (ws === undefined || http === undefined) return;
+      if (ws === undefined || tcp === undefined || http === undefined) return;
       clearTimeout(timer);
-      resolve({ wsUrl: ws, httpUrl: http.replace(/\/$/, '') });
+      resolve({ wsUrl: ws, tcpUrl: tcp, httpUrl: http.replace(/\/$/, '') });
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
@@ -77,10 +80,11 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
     });
   });
-  const { wsUrl, httpUrl } = await ready;
+  const { wsUrl, tcpUrl, httpUrl } = await ready;
   return {
     wsUrl,
     wsPort: Number(new URL(wsUrl).port),
+    tcpPort: Number(new URL(tcpUrl).port),
     httpUrl,
     httpPort: Number(new URL(httpUrl).port),
     pid: child.pid ?? 0,

@@ -5,6 +5,7 @@
 export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
 export { type Certificates, makeCertificates } from './certificates.js';
 export { eventually } from './eventually.js';
+export { GoimBenchClient, GoimTcpSocket, type TcpPacket, tcpPacket } from './goim-tcp-client.js';
 export {
   type ClusterNode,
   type HalleyCluster,

@@ -4,10 +4,23 @@
 import { parseArgs } from 'node:util';
 import { type BenchCase, SCENARIOS, type Scenario } from './scenario.js';
 
-export const SERVER_NAMES = ['halley', 'uws', 'uws-post', 'uws-inline', 'uws-merge', 'ws', 'socketio'] as const;
+export const SERVER_NAMES = [
+  'halley',
+  'uws',
+  'uws-post',
+  'uws-inline',
+  'uws-merge',
+  'ws',
+  'socketio',
+  'halley-tcp',
+] as const;
 export type ServerName = (typeof SERVER_NAMES)[number] | 'target';
 /** `uws-post` is there by name only: sharded hand-over costs as much with one worker, and 18 to 28 % less with two (--buckets 2). */
-export const DEFAULT_SERVER_NAMES = SERVER_NAMES.filter((name) => name !== 'uws-post');
+export const DEFAULT_SERVER_NAMES = SERVER_NAMES.filter((name) => name !== 'uws-post' && name !== 'halley-tcp');
+
+/** What Halley's clients speak; both: each case is run over the one and then over the other. */
+const TRANSPORTS = ['ws', 'tcp'] as const;
+const HALLEY_OVER = { ws: 'halley', tcp: 'halley-tcp' } as const;
 
 /** Who publishes: the main thread of the server's process, an application module in a bucket, or the HTTP API's client. */
 const DOORS = ['embed', 'app', 'http'] as const;
@@ -55,6 +68,7 @@ const WARM_UP_SECONDS = 8;
 
 export const HELP = `npm run bench:e2e -- [options]
   --only halley,ws        servers: ${SERVER_NAMES.join(', ')} (default: all but uws-post)
+  --transport ws,tcp      what the clients of "halley" speak, one or both (default ws; over TCP it is called halley-tcp)
   --scenario room,idle    scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')} (default: all)
   --members N --rooms N --rate 40,400 --seconds N   in place of the scenario's own
   --runs N                interleaved runs of which the median is shown (default 3)
@@ -157,6 +171,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
       nodes: text,
       runs: text,
       door: text,
+      transport: text,
       buckets: text,
       'merge-ms': text,
       'no-verify': { type: 'boolean' },
@@ -185,7 +200,11 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
   const only: readonly ServerName[] =
     values.only === undefined ? DEFAULT_SERVER_NAMES : pick('only', values.only, SERVER_NAMES);
   const smokeServers: readonly ServerName[] = ['halley', 'uws'];
-  const servers = isSmoke && values.only === undefined ? smokeServers : only;
+  const transports =
+    values.transport === undefined ? (['ws'] as const) : pick('transport', values.transport, TRANSPORTS);
+  const servers = (isSmoke && values.only === undefined ? smokeServers : only).flatMap((name) =>
+    name === 'halley' ? transports.map((transport) => HALLEY_OVER[transport]) : [name],
+  );
   const [door = 'embed'] = values.door === undefined ? [] : pick<FeedDoor>('door', values.door, DOORS);
   return {
     servers: target === undefined ? servers : values.only === undefined ? ['target'] : [...servers, 'target'],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { RunResult } from './measure.js';
-import { parseOptions, SERVER_NAMES } from './options.js';
+import { DEFAULT_SERVER_NAMES, parseOptions } from './options.js';
 import { failuresOf, median } from './report.js';
 
 const CLEAN: RunResult = {
@@ -51,7 +51,13 @@ describe('parseOptions', () => {
       [2, 30],
     ]);
     expect(options?.servers).toEqual(['ws']);
-    expect(parseOptions([])?.servers).toEqual(SERVER_NAMES.filter((name) => name !== 'uws-post'));
+    expect(parseOptions([])?.servers).toEqual(DEFAULT_SERVER_NAMES);
+    expect(parseOptions(['--only', 'halley,ws', '--transport', 'ws,tcp'])?.servers).toEqual([
+      'halley',
+      'halley-tcp',
+      'ws',
+    ]);
+    expect(parseOptions(['--only', 'halley', '--transport', 'tcp'])?.servers).toEqual(['halley-tcp']);
     expect(parseOptions(['--only', 'uws-post'])?.servers).toEqual(['uws-post']);
     expect(parseOptions(['--rate', '7', '--scenario', 'idle'])?.cases[0]?.ratePerSec).toBe(0);
   });

@@ -101,12 +101,18 @@ async function terminate(child: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-async function startHalley(node: number, options: E2eOptions, files: ServerFiles): Promise<ServerProcess> {
-  const [port, httpPort] = [await freePort(), await freePort()];
+async function startHalley(
+  name: 'halley' | 'halley-tcp',
+  node: number,
+  options: E2eOptions,
+  files: ServerFiles,
+): Promise<ServerProcess> {
+  const [wsPort, tcpPort, httpPort] = [await freePort(), await freePort(), await freePort()];
   const dataDir = await mkdtemp(join(tmpdir(), 'halley-bench-'));
   const flags = {
     buckets: options.buckets,
-    'ws-port': port,
+    'ws-port': wsPort,
+    'tcp-port': tcpPort,
     'http-port': httpPort,
     'data-dir': dataDir,
     'server-id': `bench-${node}`,
@@ -121,7 +127,11 @@ async function startHalley(node: number, options: E2eOptions, files: ServerFiles
     ...process.env,
   };
   const httpUrl = `http://${HOST}:${httpPort}`;
-  const common = { name: 'halley', host: HOST, port, path: '/sub', dialect: 'goim', httpUrl } as const;
+  const reached =
+    name === 'halley'
+      ? ({ port: wsPort, path: '/sub', dialect: 'goim' } as const)
+      : ({ port: tcpPort, path: '', dialect: 'goim-tcp' } as const);
+  const common = { name, host: HOST, ...reached, httpUrl };
   const removeData = (): Promise<void> => rm(dataDir, { recursive: true, force: true });
   if (options.door === 'embed') {
     const entry = benchEntry(files, 'embedded-server.main');
@@ -151,7 +161,7 @@ async function startHalley(node: number, options: E2eOptions, files: ServerFiles
         const api = { host: HOST, port: httpPort, token: '' };
         return feedThroughHttp(benchEntry(files, 'http-publisher.main'), { feed, ...api });
       }
-      const runner = await Runner.connect({ host: HOST, port, path: '/sub' });
+      const runner = await Runner.connect({ host: HOST, port: wsPort, path: '/sub' });
       try {
         return await runner.feed(feed);
       } finally {
@@ -204,7 +214,8 @@ export function startServer(
 ): Promise<ServerProcess> {
   switch (name) {
     case 'halley':
-      return startHalley(node, options, files);
+    case 'halley-tcp':
+      return startHalley(name, node, options, files);
     case 'ws':
       return startPeer(name, 'ws.peer.mjs', [], options, files);
     case 'socketio':

@@ -9,6 +9,8 @@ import type { PacketGateOptions } from '../limits/packet-gate.js';
 export interface BucketOptions {
   readonly host: string;
   readonly port: number;
+  /** Port of the TCP door. */
+  readonly tcpPort: number;
   /** Path or URL of the application module, '' for none. */
   readonly app: string;
   readonly auth: { readonly mode: 'open' | 'jwt'; readonly jwtSecret: string };

@@ -10,8 +10,10 @@ import type { NodeLookups } from '../http/node-lookups.js';
 import type { AddressCounts } from '../limits/address-counts.js';
 import { openAdmission } from '../limits/open-admission.js';
 import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
+import { opensTcpPort, sharesTcpPort } from '../tcp/port-sharing.js';
+import { TcpListener } from '../tcp/tcp-listener.js';
 import type { BucketOptions } from './bucket-options.js';
-import type { DoorHandlers } from './door.js';
+import type { Door, DoorHandlers } from './door.js';
 import { Doors } from './doors.js';
 import { WsListener } from './ws-listener.js';
 
@@ -57,5 +59,15 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts:
     handlers,
     admission,
   );
-  return new Doors(webSocket, [fallbacks], limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
+  const doors = [fallbacks, ...tcpDoors(options, handlers, parts.thread)];
+  return new Doors(webSocket, doors, limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
+}
+
+function tcpDoors(options: BucketOptions, handlers: DoorHandlers, thread: number): readonly Door[] {
+  const sharesPort = sharesTcpPort(process.versions.node, process.platform);
+  if (!opensTcpPort(thread, sharesPort)) return [];
+  const { host, tcpPort: port, maxBackpressureBytes, requestBodyBytes: maxBodyBytes, handshakeTimeoutMs } = options;
+  return [
+    new TcpListener({ host, port, maxBackpressureBytes, maxBodyBytes, handshakeTimeoutMs, sharesPort }, handlers),
+  ];
 }

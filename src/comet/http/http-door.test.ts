@@ -119,7 +119,7 @@ describe('the door of the HTTP fallbacks', () => {
     await first.poll();
     const second = await send(`${base}/sub/connect`, { body: '{}' });
     expect([second.status, second.json.code, second.headers['retry-after']]).toEqual([429, 3008, '1']);
-    await first.close();
+    expect((await first.post('close', {})).status).toBe(204);
     await eventually(() => door.sessionCount === 0);
     expect((await send(`${base}/sub/connect`, { body: '{}' })).status).toBe(200);
   });

@@ -1,8 +1,8 @@
 /**
- * What a load client says and understands once its WebSocket stands. The measured payload is the same 64-byte message in
+ * What a load client says and understands once its WebSocket (or bare socket) stands. The measured payload is the same 64-byte message in
  * every dialect, so servers with different wires do the same work.
  */
-export type DialectName = 'goim' | 'socketio';
+export type DialectName = 'goim' | 'goim-tcp' | 'socketio';
 
 /** The connection that a frame came on, as a dialect sees it. */
 export interface DialectConnection {
@@ -18,6 +18,8 @@ export interface DialectConnection {
 
 /** Stateless: one object serves every connection. All frames are whole client frames, owned by the caller. */
 export interface Dialect {
+  /** On bare TCP: no upgrade, and what is read are whole packets, as many as a read brought. */
+  readonly isBare: boolean;
   /** First frame after the upgrade; undefined: the server speaks first. */
   hello(authBody: string): Uint8Array | undefined;
   /**

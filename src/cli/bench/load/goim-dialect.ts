@@ -1,5 +1,6 @@
 /**
- * goim's packets in binary frames: Halley, goim itself and every peer of the bench that has no wire of its own.
+ * goim's packets, in binary frames (Halley, goim itself and every peer of the bench that has no wire of its own) or bare on
+ * TCP (Halley and goim).
  *
  * Hot path: read(). Packets are walked in place; nothing is allocated per message.
  */
@@ -14,7 +15,9 @@ interface Reading {
   connection: DialectConnection | undefined;
 }
 
-export function goimDialect(): Dialect {
+/** @param isBare on TCP */
+export function goimDialect(isBare = false): Dialect {
+  const frame = isBare ? (packet: Uint8Array) => packet : (packet: Uint8Array) => makeClientFrame(packet);
   const reading: Reading = { connection: undefined };
   const onPacket = (op: number, bytes: Uint8Array, bodyStart: number, bodyEnd: number): void => {
     const { connection } = reading;
@@ -31,14 +34,15 @@ export function goimDialect(): Dialect {
     }
   };
   return {
-    hello: (authBody) => makeClientFrame(makePacket(OPERATION.AUTH, 1, Buffer.from(authBody))),
+    isBare,
+    hello: (authBody) => frame(makePacket(OPERATION.AUTH, 1, Buffer.from(authBody))),
     read: (connection, opcode, bytes, start, end) => {
       if (opcode !== FRAME_OPCODE.BINARY) return;
       reading.connection = connection;
       visitPackets(bytes, start, end, onPacket);
     },
-    heartbeat: () => makeClientFrame(makePacket(OPERATION.HEARTBEAT, 2, NO_BYTES)),
-    echo: (number, message) => makeClientFrame(makePacket(OPERATION.SEND, number, message)),
-    changeRoom: (room) => makeClientFrame(makePacket(OPERATION.CHANGE_ROOM, 3, Buffer.from(room))),
+    heartbeat: () => frame(makePacket(OPERATION.HEARTBEAT, 2, NO_BYTES)),
+    echo: (number, message) => frame(makePacket(OPERATION.SEND, number, message)),
+    changeRoom: (room) => frame(makePacket(OPERATION.CHANGE_ROOM, 3, Buffer.from(room))),
   };
 }

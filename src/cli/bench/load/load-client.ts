@@ -54,6 +54,7 @@ export class LoadClient implements LoadConnectionLinks {
     this.#firstIndex = request.firstIndex;
     this.#isVerifying = request.isVerifying;
     if (request.dialect === 'socketio') this.#dialect = socketioDialect();
+    if (request.dialect === 'goim-tcp') this.#dialect = goimDialect(true);
     this.#tally = new OrderTally(connectionCount);
     const startedMs = performance.now();
     return new Promise((resolve) => {

@@ -7,6 +7,7 @@
 import { connect, type Socket } from 'node:net';
 import { FRAME_OPCODE, walkFrames } from '../wire/frame.js';
 import { monotonicNs } from '../wire/message.layout.js';
+import { wholePacketBytes } from '../wire/packet.js';
 import type { Dialect, DialectConnection } from './dialect.port.js';
 
 export interface LoadConnectionTarget {
@@ -72,11 +73,8 @@ export class LoadConnection implements DialectConnection {
       },
     });
     this.#socket.once('connect', () => {
-      this.#socket.write(
-        `GET ${target.path} HTTP/1.1\r\nHost: ${target.host}:${target.port}\r\nUpgrade: websocket\r\n` +
-          `Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`,
-        'latin1',
-      );
+      if (target.dialect.isBare) this.#upgraded();
+      else this.#askForUpgrade();
     });
     this.#socket.once('error', (error) => this.#closed(error.message));
     this.#socket.once('close', () => this.#closed('closed by the server'));
@@ -114,6 +112,21 @@ export class LoadConnection implements DialectConnection {
     this.#links.onRoomChanged();
   }
 
+  #askForUpgrade(): void {
+    const target = this.#target;
+    this.#socket.write(
+      `GET ${target.path} HTTP/1.1\r\nHost: ${target.host}:${target.port}\r\nUpgrade: websocket\r\n` +
+        `Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`,
+      'latin1',
+    );
+  }
+
+  #upgraded(): void {
+    this.#isUpgraded = true;
+    const hello = this.#target.dialect.hello(this.#target.authBody);
+    if (hello !== undefined) this.sendFrame(hello);
+  }
+
   #closed(reason: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -138,12 +151,21 @@ export class LoadConnection implements DialectConnection {
     if (this.isSampled) this.readAtNs = monotonicNs();
     this.#frameCount = 0;
     try {
-      const walked = walkFrames(bytes, end, this.#onFrame);
+      const walked = this.#target.dialect.isBare
+        ? this.#walkPackets(bytes, end)
+        : walkFrames(bytes, end, this.#onFrame);
       if (walked < end) this.#carry = bytes.slice(walked, end);
     } catch (error) {
       this.#closed(error instanceof Error ? error.message : String(error));
     }
     this.#links.onRead(freshBytes, this.#frameCount);
+  }
+
+  /** @returns up to where whole packets went */
+  #walkPackets(bytes: Uint8Array, end: number): number {
+    const wholeBytes = wholePacketBytes(bytes, end);
+    if (wholeBytes > 0) this.#onFrame(FRAME_OPCODE.BINARY, bytes, 0, wholeBytes);
+    return wholeBytes;
   }
 
   #onHead(bytes: Uint8Array, end: number): void {
@@ -157,9 +179,7 @@ export class LoadConnection implements DialectConnection {
       this.#closed(`refused: ${head.slice(0, head.indexOf('\r\n'))}`);
       return;
     }
-    this.#isUpgraded = true;
-    const hello = this.#target.dialect.hello(this.#target.authBody);
-    if (hello !== undefined) this.sendFrame(hello);
+    this.#upgraded();
     const rest = headEnd + HEAD_END.length;
     if (rest < end) this.#onBytes(bytes.slice(rest, end), end - rest);
   }

@@ -26,6 +26,7 @@ function text(payload: string): Uint8Array {
 
 export function socketioDialect(): Dialect {
   return {
+    isBare: false,
     hello: () => undefined,
     read: (connection, opcode, bytes, start, end) => {
       if (opcode !== FRAME_OPCODE.TEXT) return;

@@ -85,3 +85,15 @@ export function visitPackets(bytes: Uint8Array, start: number, end: number, visi
     offset += packetBytes;
   }
 }
+
+/** Bytes of the whole packets at the beginning of `bytes`, up to `end`: the rest of a stream is still to come. */
+export function wholePacketBytes(bytes: Uint8Array, end: number): number {
+  let offset = 0;
+  while (offset + HEADER_BYTES <= end) {
+    const packetBytes = readInt32(bytes, offset);
+    if (packetBytes < HEADER_BYTES) throw new Error(`not a goim packet: packet_bytes=${packetBytes}`);
+    if (offset + packetBytes > end) break;
+    offset += packetBytes;
+  }
+  return offset;
+}
