@@ -2,7 +2,7 @@
  * From the configuration to what each part of the node takes: the only place that knows both names.
  */
 import { hostname } from 'node:os';
-import type { BucketOptions, RoomRecoveryOptions } from '../comet/index.js';
+import type { BucketOptions, RoomRecoveryOptions, TlsSet } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
@@ -12,6 +12,12 @@ import type { MemoryHistory } from '../store/index.js';
 /** What a process of this role does, by the names of `NodeRecord.roles`. */
 export function rolesOf(role: string): readonly string[] {
   return role === 'all' ? ['comet', 'logic', 'job'] : [role];
+}
+
+/** Where the node listens for clients; 0: it does not. */
+export interface NodePorts {
+  readonly wsPort: number;
+  readonly wssPort: number;
 }
 
 /** Machine ids are leased in blocks of so many, one per thread. */
@@ -37,12 +43,18 @@ export function machineBaseOf(machineBlock: number, threadCount: number): number
   return machineBlock * MACHINE_BLOCK_SIZE;
 }
 
-/** @param wsPort the probed port, the same for every bucket */
-export function bucketOptionsOf(config: Config, wsPort: number, appUrl: string): BucketOptions {
+/** @param ports probed, the same for every bucket */
+export function bucketOptionsOf(
+  config: Config,
+  ports: NodePorts,
+  appUrl: string,
+  tls: TlsSet | undefined,
+): BucketOptions {
   const { auth, limits, slow, fanout, heartbeat, bucket, shutdown } = config;
   return {
     host: config.host,
-    port: wsPort,
+    port: ports.wsPort,
+    tls: tls === undefined ? undefined : { wsPort: ports.wssPort, set: tls },
     app: appUrl,
     auth: { mode: auth.mode === 'jwt' ? 'jwt' : 'open', jwtSecret: auth.jwt_secret },
     handshakeTimeoutMs: auth.handshake_timeout_ms,
@@ -86,8 +98,21 @@ export function recoveryOptionsOf(
   };
 }
 
+/** A host as it stands in a URL. */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** Addresses of the WebSocket, plain first. */
+export function listenUrlsOf(host: string, { wsPort, wssPort }: NodePorts): string[] {
+  const urls: string[] = [];
+  if (wsPort !== 0) urls.push(`ws://${urlHost(host)}:${wsPort}/sub`);
+  if (wssPort !== 0) urls.push(`wss://${urlHost(host)}:${wssPort}/sub`);
+  return urls;
+}
+
 /** What clients and operators are told about this node. */
-export function nodeDescriptionOf(config: Config, wsPort: number, version: string): NodeDescription {
+export function nodeDescriptionOf(config: Config, { wsPort, wssPort }: NodePorts, version: string): NodeDescription {
   const { node, heartbeat } = config;
   return {
     serverId: serverIdOf(config),
@@ -97,7 +122,7 @@ export function nodeDescriptionOf(config: Config, wsPort: number, version: strin
     addrs: node.addrs.length > 0 ? node.addrs : [config.host],
     tcpPort: 0,
     wsPort,
-    wssPort: 0,
+    wssPort,
     heartbeatS: heartbeat.interval_s,
     heartbeatMaxCount: heartbeat.max_misses,
     backoff: {
@@ -111,7 +136,7 @@ export function nodeDescriptionOf(config: Config, wsPort: number, version: strin
     env: '',
     version,
     weight: node.weight,
-    listenUrls: [`ws://${config.host.includes(':') ? `[${config.host}]` : config.host}:${wsPort}/sub`],
+    listenUrls: listenUrlsOf(config.host, { wsPort, wssPort }),
   };
 }
 

@@ -24,3 +24,13 @@ export { allocateRoomCounts, RoomCounts } from './room-counts.js';
 export type { RoomRecoveryOptions } from './room-recovery.js';
 export { RoomSequence, type RoomSequenceLinks, type RoomSequenceOptions } from './room-sequence.js';
 export { Sequencer, type SequencerOptions } from './sequencer.js';
+export {
+  type LoadedCertificate,
+  type NamedPaths,
+  type TlsCertificate,
+  TlsContexts,
+  TlsFiles,
+  type TlsFilesOptions,
+  type TlsMinVersion,
+  type TlsSet,
+} from './tls/index.js';

@@ -3,6 +3,8 @@
  * The first element is the type. Order on a ring is the order of sending, and pushes travel on the same rings: a room
  * push that the sequencer numbers after a CONNECTED reply is read after that reply.
  */
+import type { TlsSet } from './tls/index.js';
+
 export const MESSAGE = {
   // bucket -> control
   CONNECT: 1,
@@ -24,6 +26,8 @@ export const MESSAGE = {
   LEAVE: 36,
   PUBLISHED: 37,
   RECOVERED: 48,
+  /** New handshakes take these certificates; answered by DONE, with 1 where they do. */
+  TLS: 52,
 } as const;
 
 /** A room as the sequencer knows it: number on this node (0: refused, the node is full), incarnation, last offset given. */
@@ -114,6 +118,7 @@ export type RecoveredMessage = [
   status: RecoverStatus,
   body: Uint8Array,
 ];
+export type TlsMessage = [type: typeof MESSAGE.TLS, request: number, set: TlsSet];
 export type ControlMessage =
   | ConnectedMessage
   | OccupiedMessage
@@ -121,4 +126,5 @@ export type ControlMessage =
   | JoinMessage
   | LeaveMessage
   | PublishedMessage
-  | RecoveredMessage;
+  | RecoveredMessage
+  | TlsMessage;

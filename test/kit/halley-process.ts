@@ -13,6 +13,8 @@ const START_DEADLINE_MS = 20_000;
 export interface HalleyProcess {
   readonly wsUrl: string;
   readonly wsPort: number;
+  /** Empty where there is none beside `wsUrl`. */
+  readonly wssUrl: string;
   /** Without a slash at its end. */
   readonly httpUrl: string;
   readonly httpPort: number;
@@ -57,18 +59,19 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       resolve(code ?? signal ?? 'unknown');
     });
   });
-  const ready = new Promise<{ wsUrl: string; httpUrl: string }>((resolve, reject) => {
+  const ready = new Promise<{ wsUrl: string; wssUrl: string | undefined; httpUrl: string }>((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
       START_DEADLINE_MS,
     );
     const read = (chunk: Buffer) => {
       output += chunk.toString();
-      const ws = /WebSocket +(ws:\S+)/.exec(output)?.[1];
-      const http = /HTTP API +(http:\S+)/.exec(output)?.[1];
+      const ws = /WebSocket +(wss?:\S+)/.exec(output)?.[1];
+      const http = /HTTP API +(https?:\S+)/.exec(output)?.[1];
       if (ws === undefined || http === undefined) return;
       clearTimeout(timer);
-      resolve({ wsUrl: ws, httpUrl: http.replace(/\/$/, '') });
+      const wss = /with TLS +(wss:\S+)/.exec(output)?.[1];
+      resolve({ wsUrl: ws, wssUrl: wss, httpUrl: http.replace(/\/$/, '') });
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
@@ -77,9 +80,10 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
     });
   });
-  const { wsUrl, httpUrl } = await ready;
+  const { wsUrl, wssUrl, httpUrl } = await ready;
   return {
     wsUrl,
+    wssUrl: wssUrl ?? '',
     wsPort: Number(new URL(wsUrl).port),
     httpUrl,
     httpPort: Number(new URL(httpUrl).port),

@@ -3,6 +3,7 @@
  * waiting.
  */
 export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
+export { type Authority, type CertificateFiles, type CertificateOptions, makeAuthority } from './certificates.js';
 export { eventually } from './eventually.js';
 export {
   type ClusterNode,

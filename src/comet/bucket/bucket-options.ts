@@ -2,10 +2,14 @@
  * What a bucket is started with: plain data that crosses the thread boundary once.
  */
 import type { CounterMemory, LogLevel } from '../../telemetry/index.js';
+import type { TlsSet } from '../tls/index.js';
 
 export interface BucketOptions {
   readonly host: string;
+  /** Of the plain WebSocket; 0: there is none. */
   readonly port: number;
+  /** Undefined: nothing speaks TLS. */
+  readonly tls?: { readonly wsPort: number; readonly set: TlsSet } | undefined;
   /** Path or URL of the application module, '' for none. */
   readonly app: string;
   readonly auth: { readonly mode: 'open' | 'jwt'; readonly jwtSecret: string };

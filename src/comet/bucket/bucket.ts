@@ -26,6 +26,7 @@ import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './chann
 import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
+import { closeReason } from './close-reason.js';
 import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { DoorHandlers } from './door.js';
@@ -269,6 +270,8 @@ export class Bucket implements ChannelOwner {
       rooms: this.#rooms,
       roomsPerChannel: options.roomsPerChannel,
       flushChannel: (channel) => this.#flushChannel(channel),
+      reloadTls: (set) => this.#doors.reloadTls(set),
+      log: parts.log,
       close: (channel, code, reason, advice) => this.#close(channel, { code, reason, doc: '' }, reason, advice),
     });
     const handlers: DoorHandlers = {
@@ -586,6 +589,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.RECOVERED:
         this.#recoveries?.onRecovered(message);
+        return;
+      case MESSAGE.TLS:
+        this.#requests.onTls(message);
     }
   }
 
@@ -598,11 +604,4 @@ export class Bucket implements ChannelOwner {
 
 function unsentBytes(channel: Channel): number {
   return channel.socket?.getBufferedAmount() ?? 0;
-}
-
-/** RFC 6455: a close reason has at most 123 bytes. */
-function closeReason(text: string): string {
-  let reason = text;
-  while (Buffer.byteLength(reason) > 123) reason = reason.slice(0, -1);
-  return reason;
 }

@@ -33,6 +33,8 @@ export interface Door {
   stopAccepting(): void;
   /** Write to every subscriber of the topic; the bytes need be valid until return only. */
   publish(topic: string, bytes: Uint8Array): void;
+  /** Only of a door with TLS: new handshakes take the newest certificates, open sockets stay. Rejects where it keeps its old ones. */
+  reloadTls?(): Promise<void> | void;
   /** Handlers do nothing from now on (crash rule). */
   makeInert(): void;
   /** Close the listen socket and every socket. */

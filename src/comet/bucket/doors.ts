@@ -5,6 +5,8 @@
  * Hot path: publish().
  */
 import type { DiscardCounter } from '../../errors/index.js';
+import type { TlsSet } from '../tls/index.js';
+import type { BucketTls } from './bucket-tls.js';
 import type { Door } from './door.js';
 
 export class Doors {
@@ -12,8 +14,12 @@ export class Doors {
   /** Undefined where there is only the WebSocket. */
   readonly #others: readonly Door[] | undefined;
 
-  constructor(main: Door, others: readonly Door[]) {
+  readonly #tls: BucketTls | undefined;
+
+  /** @param tls where the doors with TLS find the newest certificates; undefined: there are none */
+  constructor(main: Door, others: readonly Door[], tls?: BucketTls) {
     this.#main = main;
+    this.#tls = tls;
     this.#others = others.length === 0 ? undefined : others;
   }
 
@@ -35,6 +41,24 @@ export class Doors {
     const others = this.#others;
     if (others === undefined) return;
     for (let index = 0; index < others.length; index++) others[index]!.publish(topic, bytes);
+  }
+
+  /**
+   * New handshakes of every door take these certificates, or, where one of them refuses, all keep theirs: it rejects with the
+   * reason.
+   */
+  async reloadTls(set: TlsSet): Promise<void> {
+    const tls = this.#tls;
+    if (tls === undefined || tls.set.generation >= set.generation) return;
+    const before = tls.set;
+    tls.replace(set);
+    try {
+      for (const door of this.#all()) await door.reloadTls?.();
+    } catch (error) {
+      tls.replace(before);
+      for (const door of this.#all()) await door.reloadTls?.();
+      throw error;
+    }
   }
 
   makeInert(): void {

@@ -1,13 +1,19 @@
 /**
- * The uWebSockets.js app of a bucket: goim's `/sub` with every callback wrapped, so that no exception reaches C++.
+ * One uWebSockets.js app of a bucket, plain or with TLS: goim's `/sub` with every callback wrapped, so that no exception
+ * reaches C++.
  *
  * Threads: its bucket.
  * uWS facts used here (test/uws-behaviour.test.ts runs them on whatever is loaded): send and publish copy before they
  *   return; `dropped` may only mark; close handlers run inside end() and close(); a listen socket shares its port with
  *   other threads (SO_REUSEPORT), which is why the control thread probes the port first.
+ * What its TLS cannot do: it has no ALPN (a client that offers http/1.1 is answered without), and no option for the lowest
+ *   version. It refuses what is older than 1.2; below a lowest version of 1.3 it is left no cipher that a handshake of 1.2
+ *   could take (the client sees handshake_failure instead of protocol_version). It prints two lines to standard output for each
+ *   certificate with a name.
  */
 import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
-import { CLOSE, type CloseCodeRow, DiscardCounter, HalleyError } from '../../errors/index.js';
+import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
+import type { TlsSet } from '../tls/index.js';
 import type { Channel } from './channel.js';
 import type { ChannelSocket } from './channel-socket.js';
 import type { Door, DoorHandlers } from './door.js';
@@ -18,7 +24,12 @@ export interface WsListenerOptions {
   readonly maxBackpressureBytes: number;
   /** Largest WebSocket message; uWS closes bare (1006) above it. */
   readonly maxPayloadBytes: number;
+  /** Undefined: plain. */
+  readonly tls?: TlsSet | undefined;
 }
+
+/** Ciphers of TLS 1.2 that need a key shared beforehand, of which there is none; those of 1.3 are not in this list. */
+const NO_CIPHER_OF_TLS12 = 'PSK-AES128-CBC-SHA';
 
 export class WsListener implements Door {
   readonly #app: TemplatedApp;
@@ -29,7 +40,8 @@ export class WsListener implements Door {
 
   constructor(options: WsListenerOptions, handlers: DoorHandlers) {
     this.#options = options;
-    this.#app = uWS.App();
+    const { tls } = options;
+    this.#app = tls === undefined ? uWS.App() : secureApp(tls);
     // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
     const behavior = {
       idleTimeout: 0,
@@ -71,14 +83,19 @@ export class WsListener implements Door {
       drain: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.drain),
       close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };
-    this.#app.ws('/sub', behavior);
-    this.#app.any('/*', (res) => {
-      res.onAborted(() => {});
-      res
-        .writeStatus('404 Not Found')
-        .writeHeader('Content-Type', 'text/plain; charset=utf-8')
-        .end('404 page not found');
-    });
+    const route = (app: TemplatedApp) => {
+      app.ws('/sub', behavior);
+      app.any('/*', (res) => {
+        res.onAborted(() => {});
+        res
+          .writeStatus('404 Not Found')
+          .writeHeader('Content-Type', 'text/plain; charset=utf-8')
+          .end('404 page not found');
+      });
+    };
+    route(this.#app);
+    // A name with a certificate of its own has routes of its own; topics and the listen socket are the app's.
+    for (const { serverName } of tls?.certificates ?? []) if (serverName !== '') route(this.#app.domain(serverName));
   }
 
   publish(topic: string, bytes: Uint8Array): void {
@@ -135,5 +152,26 @@ export class WsListener implements Door {
     } catch (second) {
       this.discards.ignore(second, 'error handler');
     }
+  }
+}
+
+/** @throws HalleyError TLS_REFUSED */
+function secureApp({ certificates, minVersion }: TlsSet): TemplatedApp {
+  const ciphers = minVersion === '1.3' ? { ssl_ciphers: NO_CIPHER_OF_TLS12 } : {};
+  const [first, ...named] = certificates;
+  try {
+    const app = uWS.SSLApp({
+      cert_file_name: first.certFile,
+      key_file_name: first.keyFile,
+      // OpenSSL then gives the record buffers of a connection back whenever they are empty.
+      ssl_prefer_low_memory_usage: true,
+      ...ciphers,
+    });
+    for (const { serverName, certFile, keyFile } of named) {
+      app.addServerName(serverName, { cert_file_name: certFile, key_file_name: keyFile, ...ciphers });
+    }
+    return app;
+  } catch (error) {
+    throw new HalleyError('TLS_REFUSED', 'uWebSockets.js takes no part of this certificate', {}, error);
   }
 }
