@@ -32,4 +32,5 @@ export { type RedisSentinelServers, startRedisSentinel } from './redis-sentinel.
 export { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis-server.js';
 export { type RedisTlsServer, startRedisTls } from './redis-tls.js';
 export { type ReceivedGap, TallyClient } from './tally-client.js';
+export { type Handshake, handshake, makeTlsDirectory, secureCall, type TlsDirectory } from './tls.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';
