@@ -55,7 +55,12 @@ test('the page comes over https, goes online over wss, and shows what is pushed'
   await eventually(async () => /offset/.test((await page.textContent('#rooms')) ?? ''), 10_000, 'the room');
   await page.fill('#body', 'from the form');
   await page.click('#push');
-  await secureCall(`${halley.httpUrl}/goim/push/room?operation=1000&type=live&room=1000`, tls.ca, 'POST', 'from outside');
+  await secureCall(
+    `${halley.httpUrl}/goim/push/room?operation=1000&type=live&room=1000`,
+    tls.ca,
+    'POST',
+    'from outside',
+  );
   for (const text of ['from the form', 'from outside']) {
     await eventually(
       async () => (await page.locator('#log li').allTextContents()).some((row) => row.endsWith(text)),

@@ -77,8 +77,7 @@ async function shownBy(port: number): Promise<string[]> {
   return [...names];
 }
 
-const connectSecure = (key: string) =>
-  WireClient.connect(halley.wssUrl, { key, roomId: 'live://1' }, { ca: tls.ca });
+const connectSecure = (key: string) => WireClient.connect(halley.wssUrl, { key, roomId: 'live://1' }, { ca: tls.ca });
 
 describe('a reload', () => {
   it('shows new certificates on all doors while old connections go on, in one room with new ones', async () => {
@@ -104,8 +103,7 @@ describe('a reload', () => {
     }
     for (const client of clients) client.terminate();
     await eventually(
-      async () =>
-        (await secureCall(`${halley.httpUrl}/goim/online/total`, tls.ca)).data.conn_count === 0,
+      async () => (await secureCall(`${halley.httpUrl}/goim/online/total`, tls.ca)).data.conn_count === 0,
       5_000,
       'every channel, of whatever certificate, to be gone',
     );
@@ -137,8 +135,8 @@ describe('a reload', () => {
     isOver = true;
     await Promise.all(crowd);
     expect(connectedCount).toBeGreaterThanOrEqual(120);
-    // The queue of a listen socket that is closed goes with it (wss-listener.ts): a matter of microseconds, six times.
-    expect(failures.length, String(failures[0])).toBeLessThanOrEqual(2);
+    // Twelve listen sockets were closed, each with what had come to it in its last 50 us (wss-listener.ts).
+    expect(failures.length, String(failures[0])).toBeLessThanOrEqual(1);
   });
 
   it('that finds bad files says why, changes nothing, and the next good one works', async () => {

@@ -93,11 +93,7 @@ describe('the WebSocket over TLS', () => {
     const clients: WireClient[] = [];
     for (const servername of ['chat.example', 'x.wild.example', 'localhost']) {
       clients.push(
-        await WireClient.connect(
-          halley.wssUrl,
-          { key: servername, roomId: 'live://sni' },
-          { ca: tls.ca, servername },
-        ),
+        await WireClient.connect(halley.wssUrl, { key: servername, roomId: 'live://sni' }, { ca: tls.ca, servername }),
       );
     }
     await secureCall(`${halley.httpUrl}/goim/push/room?operation=1000&type=live&room=sni`, tls.ca, 'POST', 'hello');
@@ -189,10 +185,13 @@ describe('the HTTP API over TLS', () => {
 
 describe('a start is refused, in one sentence that names option and file,', () => {
   const refusal = async (own: Readonly<Record<string, string>>) => {
-    const { code, stderr } = await runHalley(['--ws-port', '0', '--http-port', '0', '--data-dir', join(tls.dir, 'data')], {
-      ...env,
-      ...own,
-    });
+    const { code, stderr } = await runHalley(
+      ['--ws-port', '0', '--http-port', '0', '--data-dir', join(tls.dir, 'data')],
+      {
+        ...env,
+        ...own,
+      },
+    );
     expect([code, stderr]).not.toEqual([1, expect.stringContaining('PRIVATE KEY')]);
     return [code, stderr];
   };

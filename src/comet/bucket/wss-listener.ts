@@ -4,9 +4,9 @@
  * stay where they are and go on getting what is published.
  *
  * Threads: its bucket.
- * Guarantees: a reload that fails changes nothing. A connection that the kernel has finished but nobody has accepted goes with
- *   the old listen socket; it is closed right behind the poll that has emptied its queue, which leaves those whose handshake
- *   (TCP's) is under way. `net.ipv4.tcp_migrate_req=1` (Linux 5.14) makes the kernel hand them over, too.
+ * Guarantees: a reload that fails changes nothing. A connection that waits in the queue of a listen socket is reset when that is
+ *   closed: so it is closed right behind a poll that found nothing to do, some 50 us after it was seen empty. That leaves those
+ *   whose TCP handshake is under way over a long line; with `net.ipv4.tcp_migrate_req=1` (Linux 5.14) the kernel hands them over.
  *   An app is never given up before closeAll(): one that dies with open sockets would take the process along (crash rule), and
  *   uWS does not say whether it has any. That costs nothing: uWS keeps the 33 KiB of an app (measured) closed or not.
  * Hot path: publish().
@@ -22,6 +22,11 @@ interface Era {
   /** Channels whose socket is in this app: a topic tree without any need not be asked. */
   channelCount: number;
 }
+
+/** A turn of the loop this short has accepted nobody. */
+const QUIET_TURN_MS = 0.1;
+/** A bucket that is never quiet closes the old listen socket then. */
+const MAX_WAIT_MS = 1_000;
 
 export class WssListener implements Door {
   readonly #options: Omit<WsListenerOptions, 'tls'>;
@@ -83,7 +88,8 @@ export class WssListener implements Door {
     if (!this.#isAccepting) next.listener.stopAccepting();
     this.#old = [...this.#old, before];
     this.#current = next;
-    setImmediate(() => before.listener.stopAccepting());
+    await quietTurn();
+    before.listener.stopAccepting();
   }
 
   makeInert(): void {
@@ -126,4 +132,23 @@ export class WssListener implements Door {
     const era: Era = { generation: tls.generation, listener, channelCount: 0 };
     return era;
   }
+}
+
+/** Resolves within the check phase behind a poll that found nothing, the event loop's quietest moment. */
+function quietTurn(): Promise<void> {
+  const endMs = performance.now() + MAX_WAIT_MS;
+  return new Promise((resolve) => {
+    let beforeMs = 0;
+    const look = () => {
+      const nowMs = performance.now();
+      // The first look may come without a poll before it.
+      if ((beforeMs > 0 && nowMs - beforeMs < QUIET_TURN_MS) || nowMs > endMs) {
+        resolve();
+        return;
+      }
+      beforeMs = performance.now();
+      setImmediate(look);
+    };
+    setImmediate(look);
+  });
 }
