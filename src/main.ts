@@ -33,6 +33,11 @@ function onSignal(handler: (signal: string) => void): void {
   }
 }
 
+/** SIGHUP ends a process that does not listen to it; a node reads its certificates again instead. */
+function onReload(handler: () => void): void {
+  process.on('SIGHUP', handler);
+}
+
 /** A cluster's processes outlive this one unless it ends them: so nothing ends it at once, a lost terminal included. */
 const onClusterSignal: ClusterIo['onSignal'] = (handler) => {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => handler(signal));
@@ -67,7 +72,7 @@ program
       const value: unknown = program.getOptionValue(option.attributeName());
       if (option.long !== undefined && typeof value === 'string') flags[option.long.slice(2)] = value;
     }
-    process.exitCode = await runStartCommand(flags, process.env, { out, err, onSignal });
+    process.exitCode = await runStartCommand(flags, process.env, { out, err, onSignal, onReload });
     // A bucket that was cut off, or a library's timer, must not keep a stopped node alive.
     process.exit();
   });

@@ -8,6 +8,7 @@ import { type Config, loadConfig } from '../config/index.js';
 import type { CometPort, PushCommand, PushOutcome } from '../push/index.js';
 import { HalleyNode, type NodeAddresses } from './halley-node.js';
 import { preflight } from './preflight.js';
+import type { TlsReload } from './tls-part.js';
 
 /** Any of the options of the table, nested as in TOML; the same rules, names and errors. */
 export type ServerOptions = {
@@ -28,6 +29,8 @@ export interface EmbeddedServer {
   publish(command: PushCommand): PushOutcome;
   /** Counts, disconnects, rooms of this node. */
   comet(): CometPort;
+  /** Read the files of `tls` again, as the program does on SIGHUP. */
+  reloadTls(): Promise<TlsReload>;
   /** Stop gracefully, within shutdown.timeout_ms. Resolves true where nothing had to be cut off. */
   shutdown(): Promise<boolean>;
 }
@@ -59,6 +62,7 @@ export function createServer(options: ServerOptions = {}): EmbeddedServer {
       }),
     publish: (command) => node.pusher.push(command),
     comet: () => node.comet,
+    reloadTls: () => node.reloadTls(),
     shutdown: () => node.stop(),
   };
 }

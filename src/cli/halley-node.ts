@@ -49,16 +49,20 @@ import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
 import {
   bucketOptionsOf,
+  listenUrlsOf,
   machineBaseOf,
+  type NodePorts,
   nodeDescriptionOf,
   nodeRecordOf,
   recoveryOptionsOf,
   rolesOf,
   serverIdOf,
+  urlHost,
 } from './node-options.js';
 import { loadPages } from './pages.js';
 import { claimPort } from './port-claim.js';
 import { RuntimeCounters } from './runtime-counters.js';
+import { TlsPart, type TlsReload } from './tls-part.js';
 import type { WiredUpstream } from './upstream-wiring.js';
 import { packageVersion } from './version.js';
 
@@ -78,12 +82,18 @@ const UPSTREAM_DRAIN_RATIO = 0.2;
 
 /** Where a node listens. */
 export interface NodeAddresses {
+  /** Of the WebSocket; the one with TLS where the plain port is closed (`tls.plain`). */
   readonly wsUrl: string;
+  /** Of the WebSocket with TLS; undefined where there is none. */
+  readonly wssUrl: string | undefined;
   readonly httpUrl: string;
+  /** 0: closed. */
   readonly wsPort: number;
   /** `tcp://host:port` */
   readonly tcpUrl: string;
   readonly tcpPort: number;
+  /** 0: closed. */
+  readonly wssPort: number;
   readonly httpPort: number;
   readonly bucketCount: number;
   readonly serverId: string;
@@ -94,10 +104,6 @@ export interface NodeHooks {
   readonly onShutdownRequest: () => void;
   /** A start that waits says why. */
   readonly onWaiting?: (message: string) => void;
-}
-
-function urlHost(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** The comet of the whole cluster, as the HTTP API sees it: counts are this node's own, calls reach every node. */
@@ -131,6 +137,7 @@ export class HalleyNode implements ReadinessProbe {
   #cluster: ClusterPart | undefined;
   #pusher: Pusher | undefined;
   #upstream: WiredUpstream | undefined;
+  #tls: TlsPart | undefined;
   #stopped: Promise<boolean> | undefined;
   #hasStuckBucket = false;
 
@@ -158,6 +165,12 @@ export class HalleyNode implements ReadinessProbe {
     return this.#comet;
   }
 
+  /** Read the files of `tls` again: new handshakes get what stands in them, connections stay. Never rejects; the log says more. */
+  async reloadTls(): Promise<TlsReload> {
+    if (this.#tls === undefined) this.#log.info({}, 'TLS is off (tls.cert_file is empty): there is nothing to reload');
+    return (await this.#tls?.reload()) ?? 'off';
+  }
+
   async start(): Promise<NodeAddresses> {
     try {
       return await this.#start();
@@ -171,14 +184,20 @@ export class HalleyNode implements ReadinessProbe {
     const config = this.#config;
     const threadCount = config.buckets + 1;
     const hasBuckets = config.buckets > 0;
-    const { port: wsPort, release } = hasBuckets
-      ? await claimPort(config.host, config.ws_port, 'ws_port')
-      : { port: 0, release: () => {} };
-    this.#closers.push(release);
-    const { port: tcpPort, release: releaseTcp } = hasBuckets
-      ? await claimPort(config.host, config.tcp_port, 'tcp_port')
-      : { port: 0, release: () => {} };
-    this.#closers.push(releaseTcp);
+    const tls = TlsPart.open(config, this.#log);
+    this.#tls = tls;
+    if (tls !== undefined) this.#closers.push(() => tls.close());
+    const claim = async (isWanted: boolean, port: number, optionName: string): Promise<number> => {
+      if (!isWanted) return 0;
+      const claimed = await claimPort(config.host, port, optionName);
+      this.#closers.push(claimed.release);
+      return claimed.port;
+    };
+    const ports: NodePorts = {
+      wsPort: await claim(hasBuckets && config.tls.plain === 'on', config.ws_port, 'ws_port'),
+      tcpPort: await claim(hasBuckets, config.tcp_port, 'tcp_port'),
+      wssPort: await claim(hasBuckets && tls !== undefined, config.tls.ws_port, 'tls.ws_port'),
+    };
     const httpClaim = config.redis === '' ? undefined : await claimPort(config.host, config.http_port, 'http_port');
     if (httpClaim !== undefined) this.#closers.push(httpClaim.release);
     const wantedHttpPort = httpClaim?.port ?? config.http_port;
@@ -194,9 +213,7 @@ export class HalleyNode implements ReadinessProbe {
       nodeRecordOf(config, {
         nodeEpoch: this.#cluster?.nodes.nodeEpoch ?? floorEpoch,
         version,
-        tcpPort,
-        wsPort,
-        wssPort: 0,
+        ...ports,
         httpPort: wantedHttpPort,
         connCount: this.#comet?.connectionCount() ?? 0,
         ipCount: this.#comet?.ipCount() ?? 0,
@@ -293,11 +310,15 @@ export class HalleyNode implements ReadinessProbe {
     this.#upstream = upstream;
     // Above every epoch of an earlier life: the clock is past that life's mark, and rooms open slower than this leaves room for.
     const allEpoch = Date.now() * EPOCHS_PER_MS;
+    const appUrl = this.#appUrl();
     const pool = new ThreadPool({
       workerCount: config.buckets,
       module: new URL('./bucket-thread.js', import.meta.url).href,
       workerData: {
-        options: bucketOptionsOf(config, { tcpPort, wsPort }, this.#appUrl()),
+        // Read at the start of every bucket: one that comes back after a crash gets the certificates of the last reload.
+        get options() {
+          return bucketOptionsOf(config, ports, appUrl, tls?.current);
+        },
         memory: {
           counters: countersMemory,
           roomCounts: roomCountsMemory,
@@ -324,7 +345,10 @@ export class HalleyNode implements ReadinessProbe {
         onEscalated: (error) => this.#log.fatal({ err: error }, 'an actor of the control thread escalated'),
       },
       onError: (error, where) => this.#log.error({ err: error, where }, 'a record could not be handled'),
-      onThreadReady: (thread) => comet.bucketReady(thread),
+      onThreadReady: (thread) => {
+        comet.bucketReady(thread);
+        tls?.bucketReady(thread);
+      },
       onThreadLost: (thread, incarnation, reason) => {
         comet.bucketLost(thread);
         addressCounts?.forgetThread(thread);
@@ -374,6 +398,11 @@ export class HalleyNode implements ReadinessProbe {
     this.#comet = comet;
     const source = cluster && new CometOnlineSource({ comet, roomCounts, roomNo: (room) => sequencer.roomNo(room) });
     this.#closers.push(() => comet.close());
+    tls?.connect({
+      buckets: (set) => comet.reloadTls(set),
+      bucket: (set, thread) => comet.reloadTls(set, 1 << thread),
+      api: () => this.#http?.reloadTls(),
+    });
     const job = new JobQueue(comet, {
       maxCount: config.queue.max_messages,
       maxBytes: config.queue.max_bytes,
@@ -428,7 +457,7 @@ export class HalleyNode implements ReadinessProbe {
       online: serving?.online,
       comet: serving === undefined ? comet : clusterComet(comet, serving.admin),
       sessions: cluster?.sessions ?? sessions,
-      node: nodeDescriptionOf(config, { tcpPort, wsPort }, version),
+      node: nodeDescriptionOf(config, ports, version),
       probes: [this, cluster, machineIds, upstream?.events].filter((probe) => probe !== undefined),
       stats: () => ({
         totals: readTotals(countersMemory),
@@ -440,17 +469,18 @@ export class HalleyNode implements ReadinessProbe {
       batchMaxCount: config.http.max_batch,
       bodyMaxBytes: config.http.max_body_bytes,
       apiToken: config.http.token === '' ? undefined : config.http.token,
+      tls: tls !== undefined && config.tls.http === 'on' ? () => tls.options() : undefined,
       pages: await loadPages(),
       onDefect: (error, where) => this.#log.error({ err: error, where }, 'the HTTP API failed'),
     });
     this.#http = http;
     const httpPort = await http.listen(config.host, wantedHttpPort);
     return {
-      wsUrl: `ws://${urlHost(config.host)}:${wsPort}/sub`,
-      httpUrl: `http://${urlHost(config.host)}:${httpPort}/`,
-      wsPort,
-      tcpUrl: `tcp://${urlHost(config.host)}:${tcpPort}`,
-      tcpPort,
+      wsUrl: listenUrlsOf(config.host, ports)[0] ?? '',
+      wssUrl: listenUrlsOf(config.host, { ...ports, wsPort: 0 })[0],
+      tcpUrl: `tcp://${urlHost(config.host)}:${ports.tcpPort}`,
+      httpUrl: `http${config.tls.http === 'on' ? 's' : ''}://${urlHost(config.host)}:${httpPort}/`,
+      ...ports,
       httpPort,
       bucketCount: config.buckets,
       serverId,

@@ -6,10 +6,12 @@
  */
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { TLSSocket } from 'node:tls';
 import type { z } from 'zod';
 import { HalleyError } from '../errors/index.js';
+import { API_CERTIFICATE, type ApiTrust, connectToKnown } from './api-tls.js';
 
-export interface ApiTarget {
+export interface ApiTarget extends ApiTrust {
   /** http or https, without a slash at its end. */
   readonly url: string;
   /** Empty: none is sent. */
@@ -34,6 +36,17 @@ const DEADLINE_MS = 15_000;
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 const UNAUTHORIZED = 401;
 const MESSAGE_MAX_CHARACTERS = 500;
+
+/** What to do about a failed TLS handshake, by its reason. */
+const TLS_ADVICE: readonly (readonly [RegExp, string])[] = [
+  [
+    /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_(UNTRUSTED|SIGNATURE|REJECTED))/,
+    'the certificate of this API is signed by nobody we believe, --ca names the file of its authority',
+  ],
+  [/^CERT_(HAS_EXPIRED|NOT_YET_VALID)/, 'the certificate of this API is out of its time, the node needs a new one'],
+  [/^ERR_TLS_CERT_ALTNAME/, 'the certificate of this API is for another name, --url must have one that stands in it'],
+  [/^(EPROTO|ERR_SSL_)/, 'this port does not speak https as we do, does the API listen with http:// here?'],
+];
 
 interface Envelope {
   readonly code: number;
@@ -112,14 +125,22 @@ export class HttpClient {
   }
 
   /** node:http and not fetch, which refuses ports that browsers must not ask, and follows redirects. */
-  #call(path: string, { method, headers, bytes }: ApiCall): Promise<RawAnswer> {
-    const { url } = this.#target;
+  async #call(path: string, { method, headers, bytes }: ApiCall): Promise<RawAnswer> {
+    const { url, ca, certificate } = this.#target;
+    const isSecure = url.startsWith('https:');
+    let known: TLSSocket | undefined;
+    if (isSecure && certificate !== undefined) {
+      known = await connectToKnown(url, certificate, this.#deadlineMs).catch((error: unknown) => {
+        throw this.#unreachable('GET', error, false);
+      });
+    }
+    const through = known === undefined ? { agent: false as const, ca } : { createConnection: () => known };
     return new Promise((resolve, reject) => {
       // Destroyed in the middle of an answer, the request says that the connection was reset.
       let isLate = false;
       const fail = (error: unknown) => reject(this.#unreachable(method, error, isLate));
-      const ask = url.startsWith('https:') ? httpsRequest : httpRequest;
-      const request = ask(`${url}${path}`, { method, headers, agent: false }, (response) => {
+      const ask = isSecure ? httpsRequest : httpRequest;
+      const request = ask(`${url}${path}`, { method, headers, ...through }, (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('error', fail);
@@ -143,15 +164,19 @@ export class HttpClient {
 
   #unreachable(method: string, error: unknown, isLate: boolean): HalleyError {
     const { url } = this.#target;
+    if (error instanceof HalleyError && error.code === API_CERTIFICATE) return error;
     if (isLate) {
       const doubt = method === 'GET' ? '' : ', whether it has done this is not known';
       const details = { url, deadlineMs: this.#deadlineMs };
       return new HalleyError(API_UNREACHABLE, `the node did not answer in time${doubt}`, details, error);
     }
+    const reason = reasonOf(error);
+    const advice = TLS_ADVICE.find(([pattern]) => pattern.test(reason))?.[1];
+    if (advice !== undefined) return new HalleyError(API_UNREACHABLE, advice, { url, reason }, error);
     return new HalleyError(
       API_UNREACHABLE,
       'nobody answers here, is the node up and is this its HTTP API (http_port, not ws_port)? --url names another one',
-      { url, reason: reasonOf(error) },
+      { url, reason },
       error,
     );
   }

@@ -16,6 +16,8 @@ function configOf(toml: string) {
   return loadConfig({ argvFlags: { config: 'a.toml' }, env: {}, readFile: () => toml }).config;
 }
 
+const PORTS = { tcpPort: 3_101, wsPort: 3_102, wssPort: 0 };
+
 describe('the server id', () => {
   it('is the configured one, or the name of the host', () => {
     expect(serverIdOf(configOf('server_id = "node-a"'))).toBe('node-a');
@@ -94,8 +96,9 @@ describe('the options of a bucket', () => {
         [log]
         level = "warn"
       `),
-      { tcpPort: 4_710, wsPort: 4_711 },
+      { tcpPort: 4_710, wsPort: 4_711, wssPort: 0 },
       'file:///app.js',
+      undefined,
     );
     expect(options).toEqual({
       host: '127.0.0.1',
@@ -149,7 +152,7 @@ describe('the options of a bucket', () => {
 
 describe('what a node says about itself', () => {
   it('names its own host where nothing else is configured', () => {
-    const description = nodeDescriptionOf(configOf('server_id = "node-a"'), { tcpPort: 3_101, wsPort: 3_102 }, '1.2.3');
+    const description = nodeDescriptionOf(configOf('server_id = "node-a"'), PORTS, '1.2.3');
     expect(description).toMatchObject({
       serverId: 'node-a',
       hostname: hostname(),
@@ -169,10 +172,10 @@ describe('what a node says about itself', () => {
       default_domain = "conn.example.org"
       addrs = ["10.0.0.1", "10.0.0.2"]
     `);
-    expect(nodeDescriptionOf(config, { tcpPort: 3_101, wsPort: 3_102 }, '1')).toMatchObject({
+    expect(nodeDescriptionOf(config, { tcpPort: 3_101, wsPort: 3_102, wssPort: 3_103 }, '1')).toMatchObject({
       domain: 'conn.example.org',
       addrs: ['10.0.0.1', '10.0.0.2'],
-      listenUrls: ['ws://[::1]:3102/sub'],
+      listenUrls: ['ws://[::1]:3102/sub', 'wss://[::1]:3103/sub'],
     });
   });
 });

@@ -3,7 +3,7 @@
  */
 import { hostname } from 'node:os';
 import { FORWARDED_HEADERS, type ForwardedHeader } from '../address/index.js';
-import { type BucketOptions, checkOrigins, type RoomRecoveryOptions } from '../comet/index.js';
+import { type BucketOptions, checkOrigins, type RoomRecoveryOptions, type TlsSet } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
@@ -20,6 +20,13 @@ export function forwardedHeaderOf({ http }: Config): ForwardedHeader {
 /** What a process of this role does, by the names of `NodeRecord.roles`. */
 export function rolesOf(role: string): readonly string[] {
   return role === 'all' ? ['comet', 'logic', 'job'] : [role];
+}
+
+/** Where the node listens for clients; 0: it does not. */
+export interface NodePorts {
+  readonly tcpPort: number;
+  readonly wsPort: number;
+  readonly wssPort: number;
 }
 
 /** Machine ids are leased in blocks of so many, one per thread. */
@@ -45,19 +52,22 @@ export function machineBaseOf(machineBlock: number, threadCount: number): number
   return machineBlock * MACHINE_BLOCK_SIZE;
 }
 
-/** Where clients connect, as probed; 0: nowhere. */
-export type ClientPorts = Pick<NodeRecord, 'tcpPort' | 'wsPort'>;
-
 /**
- * @param ports the same for every bucket
+ * @param ports probed, the same for every bucket
  * @throws HalleyError ORIGIN_INVALID
  */
-export function bucketOptionsOf(config: Config, ports: ClientPorts, appUrl: string): BucketOptions {
+export function bucketOptionsOf(
+  config: Config,
+  ports: NodePorts,
+  appUrl: string,
+  tls: TlsSet | undefined,
+): BucketOptions {
   const { auth, http, limits, slow, fallback, fanout, heartbeat, bucket, shutdown } = config;
   return {
     host: config.host,
     port: ports.wsPort,
     tcpPort: ports.tcpPort,
+    tls: tls === undefined ? undefined : { wsPort: ports.wssPort, set: tls },
     app: appUrl,
     auth: { mode: auth.mode === 'jwt' ? 'jwt' : 'open', jwtSecret: auth.jwt_secret },
     handshakeTimeoutMs: auth.handshake_timeout_ms,
@@ -119,8 +129,25 @@ export function recoveryOptionsOf(
   };
 }
 
+/** A host as it stands in a URL. */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** Addresses of the WebSocket, plain first. */
+export function listenUrlsOf(host: string, { wsPort, wssPort }: Pick<NodePorts, 'wsPort' | 'wssPort'>): string[] {
+  const urls: string[] = [];
+  if (wsPort !== 0) urls.push(`ws://${urlHost(host)}:${wsPort}/sub`);
+  if (wssPort !== 0) urls.push(`wss://${urlHost(host)}:${wssPort}/sub`);
+  return urls;
+}
+
 /** What clients and operators are told about this node. */
-export function nodeDescriptionOf(config: Config, { tcpPort, wsPort }: ClientPorts, version: string): NodeDescription {
+export function nodeDescriptionOf(
+  config: Config,
+  { tcpPort, wsPort, wssPort }: NodePorts,
+  version: string,
+): NodeDescription {
   const { node, heartbeat } = config;
   return {
     serverId: serverIdOf(config),
@@ -130,7 +157,7 @@ export function nodeDescriptionOf(config: Config, { tcpPort, wsPort }: ClientPor
     addrs: node.addrs.length > 0 ? node.addrs : [config.host],
     tcpPort,
     wsPort,
-    wssPort: 0,
+    wssPort,
     heartbeatS: heartbeat.interval_s,
     heartbeatMaxCount: heartbeat.max_misses,
     backoff: {
@@ -144,7 +171,7 @@ export function nodeDescriptionOf(config: Config, { tcpPort, wsPort }: ClientPor
     env: '',
     version,
     weight: node.weight,
-    listenUrls: [`ws://${config.host.includes(':') ? `[${config.host}]` : config.host}:${wsPort}/sub`],
+    listenUrls: listenUrlsOf(config.host, { wsPort, wssPort }),
   };
 }
 

@@ -8,6 +8,7 @@
  */
 import type { ParseArgsConfig } from 'node:util';
 import { HalleyError } from '../errors/index.js';
+import { API_CERTIFICATE } from './api-tls.js';
 import { DRAIN_COMMAND } from './drain-command.js';
 import { API_REFUSED, API_UNREACHABLE, HttpClient } from './http-client.js';
 import { KICK_COMMAND } from './kick-command.js';
@@ -69,6 +70,7 @@ export const OPERATOR_COMMANDS: readonly OperatorCommand[] = [
 const EXIT_BY_ERROR: ReadonlyMap<string, number> = new Map<string, number>([
   [API_REFUSED, OPERATOR_EXIT.REFUSED],
   [API_UNREACHABLE, OPERATOR_EXIT.UNREACHABLE],
+  [API_CERTIFICATE, OPERATOR_EXIT.UNREACHABLE],
   [USAGE_ERROR, OPERATOR_EXIT.USAGE],
   ['CONFIG_INVALID', OPERATOR_EXIT.USAGE],
 ]);

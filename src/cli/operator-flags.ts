@@ -4,6 +4,7 @@
  * The address follows from the same configuration as the node's (default < file < HALLEY_* < `--url`), so that on the node's own
  * machine nothing has to be said. The token never stands on a command line, where every user of the machine could read it.
  */
+import { X509Certificate } from 'node:crypto';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { loadConfig } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
@@ -15,12 +16,14 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 
 const COMMON: Options = {
   url: { type: 'string' },
+  ca: { type: 'string' },
   config: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 };
 
-export const COMMON_HELP = `  --url http://host:port   HTTP API of a node (default: from host and http_port of the configuration)
+export const COMMON_HELP = `  --url http://host:port   HTTP API of a node, or https:// (default: from host, http_port and tls of the configuration)
+  --ca FILE                PEM file of the authority behind an https:// API (default: the usual ones)
   --config FILE            TOML file that host, http_port and http.token are read from
   --json                   one JSON document: what the API answered
 HALLEY_HTTP_TOKEN in the environment (or http.token in the file) is the API token.
@@ -131,8 +134,25 @@ export function apiTargetOf(
   const file = flags.text('config');
   const { config } = loadConfig({ argvFlags: file === undefined ? {} : { config: file }, env, readFile });
   const { token } = config.http;
-  if (url !== undefined) return { url, token };
+  const caFile = flags.text('ca');
+  const ca = caFile === undefined ? undefined : readPem('--ca', caFile, readFile);
+  if (url !== undefined) return { url, token, ca };
   if (config.http_port === 0) throw misuse('http_port is 0, any free port: say which one with --url', { http_port: 0 });
   const host = OWN_ADDRESS.get(config.host) ?? config.host;
-  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${config.http_port}`, token };
+  const address = `${host.includes(':') ? `[${host}]` : host}:${config.http_port}`;
+  if (config.tls.http === 'off') return { url: `http://${address}`, token, ca };
+  // The address to listen on is no name that a certificate holds.
+  const certificate = ca === undefined ? readPem('tls.cert_file', config.tls.cert_file, readFile) : undefined;
+  return { url: `https://${address}`, token, ca, certificate };
+}
+
+/** @throws HalleyError CLI_USAGE where the file does not begin with a certificate */
+function readPem(name: string, path: string, readFile: (path: string) => string): string {
+  try {
+    const pem = readFile(path);
+    new X509Certificate(pem);
+    return pem;
+  } catch {
+    throw misuse(`${name} must be a PEM file with a certificate, and readable`, { file: path });
+  }
 }

@@ -5,7 +5,7 @@ import { EXIT, runStartCommand } from './start-command.js';
 async function run(flags: Record<string, string>, env: Record<string, string> = {}) {
   const lines: string[] = [];
   const say = (line: string) => void lines.push(line);
-  const code = await runStartCommand(flags, env, { out: say, err: say, onSignal: () => {} });
+  const code = await runStartCommand(flags, env, { out: say, err: say, onSignal: () => {}, onReload: () => {} });
   return { code, lines };
 }
 

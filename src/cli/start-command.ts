@@ -14,16 +14,24 @@ export interface StartIo {
   readonly onSignal: (handler: (signal: string) => void) => void;
 }
 
+export interface NodeIo extends StartIo {
+  /** Calls back at each request to read again what can be read again (SIGHUP). */
+  readonly onReload: (handler: () => void) => void;
+}
+
 export const EXIT = { OK: 0, FAILED: 1, USAGE: 2, TIMED_OUT: 3 } as const;
 
 /** Run a node until it is told to stop. Resolves with the exit code. */
 export async function runStartCommand(
   argvFlags: Readonly<Record<string, string>>,
   env: NodeJS.ProcessEnv,
-  io: StartIo,
+  io: NodeIo,
 ): Promise<number> {
   setV8Flags();
   const startedMs = performance.now();
+  // From the first moment: whoever does not listen to SIGHUP is ended by it.
+  let reload: () => void = () => {};
+  io.onReload(() => reload());
   try {
     preflight();
     const { config } = loadConfig({ argvFlags, env, readFile: (path) => readFileSync(path, 'utf8') });
@@ -37,6 +45,7 @@ export async function runStartCommand(
       onShutdownRequest: () => requestStop('the application'),
       onWaiting: (message) => io.err(message),
     });
+    reload = () => void node.reloadTls();
     let signals = 0;
     io.onSignal((signal) => {
       signals += 1;
@@ -49,6 +58,8 @@ export async function runStartCommand(
       `halley is ready in ${tookS} s: server id ${addresses.serverId}, ${addresses.bucketCount} bucket${addresses.bucketCount === 1 ? '' : 's'}`,
     );
     io.out(`  WebSocket  ${addresses.wsUrl}`);
+    if (addresses.wssUrl !== undefined && addresses.wssUrl !== addresses.wsUrl)
+      io.out(`  with TLS   ${addresses.wssUrl}`);
     io.out(`  TCP        ${addresses.tcpUrl}`);
     io.out(`  HTTP API   ${addresses.httpUrl}  (open it in a browser)`);
     if (config.auth.mode === 'open')

@@ -55,6 +55,7 @@ import {
   type OccupyMessage,
   type PublishMessage,
 } from './thread-messages.js';
+import type { TlsSet } from './tls/index.js';
 
 export interface CometControlOptions {
   readonly serverId: string;
@@ -157,6 +158,16 @@ export class CometControl implements CometPort {
   /** A bucket listens. */
   bucketReady(thread: number): void {
     this.#readyMask |= 1 << thread;
+  }
+
+  /**
+   * Tell buckets which certificates new handshakes take. `takenCount` of `askedCount` have done so within the request timeout.
+   * @param mask of threads; default: all that are up
+   */
+  async reloadTls(set: TlsSet, mask = this.#readyMask): Promise<{ takenCount: number; askedCount: number }> {
+    if (mask === 0) return { takenCount: 0, askedCount: 0 };
+    const ask = (request: number) => this.#link.send(mask, [MESSAGE.TLS, request, set]);
+    return { takenCount: await this.#requests.ask(mask, ask), askedCount: bitCount(mask) };
   }
 
   /** A bucket is gone with everything it had. */

@@ -28,3 +28,13 @@ export type { RoomRecoveryOptions } from './room-recovery.js';
 export { RoomSequence, type RoomSequenceLinks, type RoomSequenceOptions } from './room-sequence.js';
 export { Sequencer, type SequencerOptions } from './sequencer.js';
 export { LONE_TCP_THREAD, sharesTcpPort } from './tcp/port-sharing.js';
+export {
+  type LoadedCertificate,
+  type NamedPaths,
+  type TlsCertificate,
+  TlsContexts,
+  TlsFiles,
+  type TlsFilesOptions,
+  type TlsMinVersion,
+  type TlsSet,
+} from './tls/index.js';

@@ -3,6 +3,8 @@
  * The first element is the type. Order on a ring is the order of sending, and pushes travel on the same rings: a room
  * push that the sequencer numbers after a CONNECTED reply is read after that reply.
  */
+import type { TlsSet } from './tls/index.js';
+
 export const MESSAGE = {
   // bucket -> control
   CONNECT: 1,
@@ -27,6 +29,8 @@ export const MESSAGE = {
   PUBLISHED: 37,
   RECOVERED: 48,
   NODE_FOUND: 49,
+  /** New handshakes take these certificates; answered by DONE, with 1 where they do. */
+  TLS: 52,
 } as const;
 
 /** A room as the sequencer knows it: number on this node (0: refused, the node is full), incarnation, last offset given. */
@@ -121,6 +125,7 @@ export type RecoveredMessage = [
 ];
 /** Port 0: no live node has the tag. */
 export type NodeFoundMessage = [type: typeof MESSAGE.NODE_FOUND, request: number, host: string, port: number];
+export type TlsMessage = [type: typeof MESSAGE.TLS, request: number, set: TlsSet];
 export type ControlMessage =
   | ConnectedMessage
   | OccupiedMessage
@@ -129,4 +134,5 @@ export type ControlMessage =
   | LeaveMessage
   | PublishedMessage
   | RecoveredMessage
-  | NodeFoundMessage;
+  | NodeFoundMessage
+  | TlsMessage;

@@ -88,6 +88,25 @@ describe('rules between options', () => {
     expect(problemsOf({ HALLEY_HTTP_PORT: '0', HALLEY_WS_PORT: '0', HALLEY_TCP_PORT: '0' })).toEqual([]);
   });
 
+  it('let nothing speak TLS without a certificate and its key', () => {
+    const cert = { HALLEY_TLS_CERT_FILE: 'a.crt', HALLEY_TLS_KEY_FILE: 'a.key' };
+    const all = { HALLEY_TLS_PLAIN: 'off', HALLEY_TLS_HTTP: 'on', HALLEY_TLS_SNI: 'a.example=a.crt:a.key' };
+    expect(problemsOf({ ...cert, ...all })).toEqual([]);
+    expect(problemsOf(all).map((line) => line.split(' (from', 1)[0])).toEqual([
+      'tls.plain must be on where tls.cert_file is empty',
+      'tls.http must be off where tls.cert_file is empty',
+      'tls.sni must be empty where tls.cert_file is',
+    ]);
+    expect(problemsOf({ HALLEY_TLS_CERT_FILE: 'a.crt' })[0]).toMatch(/^tls\.key_file must be set where/);
+    expect(problemsOf({ HALLEY_TLS_KEY_FILE: 'a.key' })[0]).toMatch(/^tls\.key_file must be empty where/);
+    expect(problemsOf({ ...cert, HALLEY_TLS_SNI: 'a.example' })[0]).toMatch(/entry 1 is none/);
+    expect(problemsOf({ ...cert, HALLEY_TLS_WS_PORT: '3111' })).toEqual([
+      'tls.ws_port must differ from http_port, 3111, and ws_port, 3102 (from env HALLEY_TLS_WS_PORT): tls.ws_port=3111',
+    ]);
+    // Nothing listens there.
+    expect(problemsOf({ HALLEY_TLS_WS_PORT: '3111' })).toEqual([]);
+  });
+
   it('hold at their bound and are broken by the next value', () => {
     const cases: [name: string, atBound: Record<string, string>, beyond: Record<string, string>][] = [
       ['fanout.duty_target', { HALLEY_FANOUT_DUTY_TARGET: '0.5' }, { HALLEY_FANOUT_DUTY_TARGET: '0.51' }],

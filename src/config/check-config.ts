@@ -8,6 +8,7 @@ import { idMachineProblem, idSchemesProblem, idTagsProblem, idTemplatesProblem }
 import { findOption, type OptionRow, optionValue } from './option-rows.js';
 import { type Config, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';
 import { showValue } from './option-value.js';
+import { sniProblem } from './sni-rules.js';
 
 const MIN_JWT_SECRET_BYTES = 32;
 const MIN_SECRET_BYTES = 32;
@@ -68,6 +69,42 @@ const RULES: readonly Rule[] = [
     paths: ['tcp_port', 'ws_port', 'http_port'],
     isBroken: ({ tcp_port, ws_port, http_port }) => tcp_port !== 0 && (tcp_port === ws_port || tcp_port === http_port),
     sentence: ({ ws_port, http_port }) => `tcp_port must differ from ws_port, ${ws_port}, and http_port, ${http_port}`,
+  },
+  {
+    // Whether the files hold what they should is seen at the start: this one is also run where they are not, by operators.
+    paths: ['tls.key_file', 'tls.cert_file'],
+    isBroken: ({ tls }) => (tls.key_file === '') !== (tls.cert_file === ''),
+    sentence: ({ tls }) =>
+      tls.key_file === ''
+        ? 'tls.key_file must be set where tls.cert_file is'
+        : 'tls.key_file must be empty where tls.cert_file is',
+  },
+  {
+    paths: ['tls.plain', 'tls.cert_file'],
+    isBroken: ({ tls }) => tls.plain === 'off' && tls.cert_file === '',
+    sentence: () => 'tls.plain must be on where tls.cert_file is empty',
+  },
+  {
+    paths: ['tls.http', 'tls.cert_file'],
+    isBroken: ({ tls }) => tls.http === 'on' && tls.cert_file === '',
+    sentence: () => 'tls.http must be off where tls.cert_file is empty',
+  },
+  {
+    paths: ['tls.sni', 'tls.cert_file'],
+    isBroken: ({ tls }) => tls.sni.length > 0 && tls.cert_file === '',
+    sentence: () => 'tls.sni must be empty where tls.cert_file is',
+  },
+  {
+    paths: ['tls.sni'],
+    isBroken: ({ tls }) => sniProblem(tls.sni) !== undefined,
+    sentence: ({ tls }) => sniProblem(tls.sni) ?? '',
+  },
+  {
+    paths: ['tls.ws_port', 'tls.cert_file', 'http_port', 'ws_port'],
+    isBroken: ({ tls, http_port, ws_port }) =>
+      tls.cert_file !== '' && tls.ws_port !== 0 && (tls.ws_port === http_port || tls.ws_port === ws_port),
+    sentence: ({ http_port, ws_port }) =>
+      `tls.ws_port must differ from http_port, ${http_port}, and ws_port, ${ws_port}`,
   },
   {
     // A node of one role meets the others in Redis only.

@@ -36,3 +36,4 @@ export { defaultToml, effectiveToml, helpLines, optionTableMarkdown } from './op
 export { type FlagRow, findOption, flagRows, OPTION_ROWS, type OptionRow } from './option-rows.js';
 export type { OptionValue } from './option-spec.js';
 export { type Config, type GroupName, type OptionPath, UPSTREAM_EVENT_TYPES } from './option-table.js';
+export { parseSni, type SniEntry, sniProblem } from './sni-rules.js';

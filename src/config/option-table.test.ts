@@ -201,6 +201,7 @@ describe('what follows from the table', () => {
 const NARROW_VALUES: ReadonlyMap<string, [written: string, value: unknown]> = new Map([
   // The next one is the WebSocket's.
   ['tcp_port', ['3100', 3_100]],
+  ['tls.sni', ['a.example=a.crt:a.key', ['a.example=a.crt:a.key']]],
   ['upstream.events', ['message, connect', ['message', 'connect']]],
   ['ids.schemes', ['segment, rule', ['segment', 'rule']]],
   ['ids.tags', ['a:1:1, b:2:2', ['a:1:1', 'b:2:2']]],
@@ -237,5 +238,6 @@ function otherValue(path: string): [written: string, value: unknown] {
 function companions(path: string): Record<string, string> {
   if (path === 'auth.mode') return { HALLEY_AUTH_JWT_SECRET: 'x'.repeat(32) };
   if (path === 'upstream.sink' || path === 'role') return { HALLEY_REDIS: 'redis://127.0.0.1' };
+  if (path.startsWith('tls.')) return { HALLEY_TLS_CERT_FILE: 'a.crt', HALLEY_TLS_KEY_FILE: 'a.key' };
   return path === 'ring.max_record_bytes' ? { HALLEY_RING_BUCKET_BYTES: '16777216' } : {};
 }

@@ -78,6 +78,22 @@ export const GROUP_OPTIONS = {
       'The header that those proxies append the client to; the other one is never read.',
     ),
   },
+  tls: {
+    cert_file: text(
+      '',
+      [0, 4096],
+      'PEM file with the certificate and its chain; empty turns TLS off. Read again on SIGHUP, as all files of this group.',
+    ),
+    key_file: text('', [0, 4096], 'PEM file with the key of tls.cert_file, without a passphrase.'),
+    ws_port: int(3103, PORT, 'Port of the WebSocket and its HTTP fallbacks over TLS; 0 takes any free port.'),
+    plain: choice('on', ['on', 'off'], 'off: ws_port stays closed and clients come over TLS only.'),
+    http: choice('off', ['off', 'on'], 'on: http_port, the HTTP API and its pages, speaks https only.'),
+    min_version: choice('1.2', ['1.2', '1.3'], 'Lowest version of TLS.'),
+    sni: list(
+      64,
+      'Certificates for further names, each as name=cert.pem:key.pem; *.name stands for one label. Others get tls.cert_file.',
+    ),
+  },
   heartbeat: {
     interval_s: int(240, [1, 86_400], 'Interval that clients are told to send op 2 at.'),
     max_misses: int(2, [1, 100], 'Missed heartbeats until a channel counts as idle; times interval_s is the deadline.'),

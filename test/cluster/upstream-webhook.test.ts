@@ -13,10 +13,11 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
-  type Certificates,
+  type Authority,
+  type CertificateFiles,
   eventually,
   type HalleyProcess,
-  makeCertificates,
+  makeAuthority,
   nodeStats,
   type RedisServer,
   runHalley,
@@ -61,7 +62,7 @@ class Backend {
     this.server = createServer({ cert, key }, (request, response) => void this.#serve(request, response));
   }
 
-  static async start({ certFile, keyFile }: Certificates): Promise<Backend> {
+  static async start({ certFile, keyFile }: CertificateFiles): Promise<Backend> {
     const backend = new Backend(await readFile(certFile), await readFile(keyFile));
     backend.server.listen(0, '127.0.0.1');
     await once(backend.server, 'listening');
@@ -121,14 +122,16 @@ function firstOf(events: readonly Event[]): Event[] {
 }
 
 let dir: string;
-let certificates: Certificates;
+let authority: Authority;
+let certificates: CertificateFiles;
 let redis: RedisServer;
 let backend: Backend;
 let nodes: HalleyProcess[] = [];
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'halley-webhook-'));
-  certificates = await makeCertificates(dir);
+  authority = await makeAuthority(dir);
+  certificates = await authority.issue('backend', { names: ['IP:127.0.0.1', 'DNS:localhost'] });
   redis = await startRedis();
 });
 afterEach(async () => {
@@ -145,7 +148,7 @@ function env(url: string, more: Readonly<Record<string, string>> = {}): Record<s
     HALLEY_UPSTREAM_SINK: 'webhook',
     HALLEY_UPSTREAM_URL: url,
     HALLEY_UPSTREAM_SECRET: SECRET,
-    HALLEY_UPSTREAM_WEBHOOK_CA_FILE: certificates.caFile,
+    HALLEY_UPSTREAM_WEBHOOK_CA_FILE: authority.caFile,
     HALLEY_UPSTREAM_RETRY_BASE_MS: '5',
     HALLEY_UPSTREAM_RETRY_MAX_MS: '50',
     HALLEY_UPSTREAM_BATCH_MAX_EVENTS: '8',

@@ -14,6 +14,8 @@ export interface HalleyProcess {
   readonly wsUrl: string;
   readonly wsPort: number;
   readonly tcpPort: number;
+  /** Empty where there is none beside `wsUrl`. */
+  readonly wssUrl: string;
   /** Without a slash at its end. */
   readonly httpUrl: string;
   readonly httpPort: number;
@@ -59,30 +61,34 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       resolve(code ?? signal ?? 'unknown');
     });
   });
-  const ready = new Promise<{ wsUrl: string; tcpUrl: string; httpUrl: string }>((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
-      START_DEADLINE_MS,
-    );
-    const read = (chunk: Buffer) => {
-      output += chunk.toString();
-      const ws = /WebSocket +(ws:\S+)/.exec(output)?.[1];
-      const tcp = /TCP +(tcp:\S+)/.exec(output)?.[1];
-      const http = /HTTP API +(http:\S+)/.exec(output)?.[1];
-      if (ws === undefined || tcp === undefined || http === undefined) return;
-      clearTimeout(timer);
-      resolve({ wsUrl: ws, tcpUrl: tcp, httpUrl: http.replace(/\/$/, '') });
-    };
-    child.stdout.on('data', read);
-    child.stderr.on('data', read);
-    void exited.then((code) => {
-      clearTimeout(timer);
-      reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
-    });
-  });
-  const { wsUrl, tcpUrl, httpUrl } = await ready;
+  const ready = new Promise<{ wsUrl: string; wssUrl: string | undefined; tcpUrl: string; httpUrl: string }>(
+    (resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
+        START_DEADLINE_MS,
+      );
+      const read = (chunk: Buffer) => {
+        output += chunk.toString();
+        const ws = /WebSocket +(wss?:\S+)/.exec(output)?.[1];
+        const tcp = /TCP +(tcp:\S+)/.exec(output)?.[1];
+        const http = /HTTP API +(https?:\S+)/.exec(output)?.[1];
+        if (ws === undefined || tcp === undefined || http === undefined) return;
+        clearTimeout(timer);
+        const wss = /with TLS +(wss:\S+)/.exec(output)?.[1];
+        resolve({ wsUrl: ws, wssUrl: wss, tcpUrl: tcp, httpUrl: http.replace(/\/$/, '') });
+      };
+      child.stdout.on('data', read);
+      child.stderr.on('data', read);
+      void exited.then((code) => {
+        clearTimeout(timer);
+        reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
+      });
+    },
+  );
+  const { wsUrl, wssUrl, tcpUrl, httpUrl } = await ready;
   return {
     wsUrl,
+    wssUrl: wssUrl ?? '',
     wsPort: Number(new URL(wsUrl).port),
     tcpPort: Number(new URL(tcpUrl).port),
     httpUrl,

@@ -3,7 +3,7 @@
  * waiting.
  */
 export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
-export { type Certificates, makeCertificates } from './certificates.js';
+export { type Authority, type CertificateFiles, type CertificateOptions, makeAuthority } from './certificates.js';
 export { eventually } from './eventually.js';
 export { GoimBenchClient, GoimTcpSocket, type TcpPacket, tcpPacket } from './goim-tcp-client.js';
 export {
@@ -34,4 +34,5 @@ export { freePort, type RedisServer, type RedisServerOptions, startRedis } from 
 export { ownerOf, SlotMove, slotOf } from './redis-slots.js';
 export { type RedisTlsServer, startRedisTls } from './redis-tls.js';
 export { type ReceivedGap, TallyClient } from './tally-client.js';
+export { type Handshake, handshake, makeTlsDirectory, secureCall, type TlsDirectory } from './tls.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

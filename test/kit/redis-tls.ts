@@ -1,8 +1,8 @@
-/** A Redis that speaks TLS only, with an authority and a certificate made by openssl for this server. */
+/** A Redis that speaks TLS only, with a certificate of its own. */
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeCertificates } from './certificates.js';
+import { makeAuthority } from './certificates.js';
 import { freePort, type RedisServer, startRedis } from './redis-server.js';
 
 export interface RedisTlsServer extends RedisServer {
@@ -12,7 +12,9 @@ export interface RedisTlsServer extends RedisServer {
 
 export async function startRedisTls(): Promise<RedisTlsServer> {
   const dir = await mkdtemp(join(tmpdir(), 'halley-redis-tls-'));
-  const { caFile, certFile, keyFile } = await makeCertificates(dir);
+  const authority = await makeAuthority(dir);
+  const { caFile } = authority;
+  const { certFile, keyFile } = await authority.issue('redis', { names: ['IP:127.0.0.1', 'DNS:localhost'] });
   const port = await freePort();
   const server = await startRedis({
     port,

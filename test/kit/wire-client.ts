@@ -41,6 +41,10 @@ export interface WireClientOptions {
   /** Source address, for example 127.0.0.9. */
   readonly localAddress?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** PEM of the authority behind a wss:// address. */
+  readonly ca?: string;
+  /** Name asked for in the TLS handshake. */
+  readonly servername?: string;
 }
 
 export class WireClient {

@@ -5,12 +5,16 @@
 import type { CounterMemory, LogLevel } from '../../telemetry/index.js';
 import type { AdmissionOptions } from '../limits/open-admission.js';
 import type { PacketGateOptions } from '../limits/packet-gate.js';
+import type { TlsSet } from '../tls/index.js';
 
 export interface BucketOptions {
   readonly host: string;
+  /** Of the plain WebSocket; 0: there is none. */
   readonly port: number;
   /** Port of the TCP door. */
   readonly tcpPort: number;
+  /** Undefined: nothing speaks TLS. */
+  readonly tls?: { readonly wsPort: number; readonly set: TlsSet } | undefined;
   /** Path or URL of the application module, '' for none. */
   readonly app: string;
   readonly auth: { readonly mode: 'open' | 'jwt'; readonly jwtSecret: string };

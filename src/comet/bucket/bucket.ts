@@ -278,6 +278,8 @@ export class Bucket implements ChannelOwner {
       shards: this.#shards,
       rooms: this.#rooms,
       flushChannel: (channel) => this.#flushChannel(channel),
+      reloadTls: (set) => this.#doors.reloadTls(set),
+      log: parts.log,
       close: (channel, code, reason, advice) => this.#close(channel, { code, reason, doc: '' }, reason, advice),
     });
     const handlers: DoorHandlers = {
@@ -597,6 +599,9 @@ export class Bucket implements ChannelOwner {
         return;
       case MESSAGE.NODE_FOUND:
         this.#nodes.onNodeFound(message);
+        return;
+      case MESSAGE.TLS:
+        this.#requests.onTls(message);
     }
   }
 

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../../../test/kit/eventually.js';
 import { OUTCOME } from '../../errors/index.js';
 import { PUSH_OUTCOME, type PushCommand } from '../../push/index.js';
 import { BucketParts } from '../fixtures/bucket-parts.js';
@@ -25,6 +26,8 @@ beforeEach(() => {
     shards,
     rooms,
     flushChannel: (channel) => void log.push(`flush ${channel.key}`),
+    reloadTls: (set) => (set.generation === 13 ? Promise.reject(new Error('a bad one')) : Promise.resolve()),
+    log: { error: (fields) => void log.push(`error ${String(fields['err'])}`) },
     close: (channel, code, reason, { reconnect, retryAfterMs }) => {
       log.push(`close ${channel.key} ${code} ${reason} ${reconnect} ${retryAfterMs}`);
       bucket.close(channel, { code, reason, doc: '' }, reason);
@@ -134,5 +137,24 @@ describe("an application's push to the node", () => {
     link.send(1, ['waits']);
     expect(requests.pushToKey('device', 1000, new Uint8Array([1]))).toBe(OUTCOME.FULL);
     link.close();
+  });
+});
+
+describe('new certificates from the control thread', () => {
+  const set = (generation: number) =>
+    ({ generation, minVersion: '1.2', certificates: [{ serverName: '', certFile: 'c', keyFile: 'k' }] }) as const;
+
+  it('are answered when the doors have them, and where a door refuses them with 0 and the reason in the log', async () => {
+    const answers: unknown[] = [];
+    const answered = (count: number) => () => {
+      answers.push(...told());
+      return answers.length === count;
+    };
+    requests.onTls([MESSAGE.TLS, 5, set(2)]);
+    await eventually(answered(1));
+    expect([answers, log]).toEqual([[[MESSAGE.DONE, 5, 1]], []]);
+    requests.onTls([MESSAGE.TLS, 6, set(13)]);
+    await eventually(answered(2));
+    expect([answers[1], log]).toEqual([[MESSAGE.DONE, 6, 0], ['error Error: a bad one']]);
   });
 });

@@ -6,6 +6,7 @@
  */
 import { OUTCOME, type Outcome } from '../../errors/index.js';
 import { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget } from '../../push/index.js';
+import type { Logger } from '../../telemetry/index.js';
 import type { RecordLink } from '../record-link.js';
 import {
   type CloseMessage,
@@ -13,7 +14,9 @@ import {
   type LeaveMessage,
   MESSAGE,
   type PublishedMessage,
+  type TlsMessage,
 } from '../thread-messages.js';
+import type { TlsSet } from '../tls/index.js';
 import { CHANNEL_STATE, type Channel } from './channel.js';
 import type { ChannelRooms } from './channel-rooms.js';
 import type { ChannelSlots } from './channel-slots.js';
@@ -22,6 +25,9 @@ import type { RoomShards } from './room-shards.js';
 /** The control thread's bit. */
 const CONTROL_MASK = 1;
 
+/** What of the logger a refused certificate needs. */
+type ErrorLog = Pick<Logger, 'error'>;
+
 export interface ControlRequestParts {
   readonly link: RecordLink;
   readonly slots: ChannelSlots;
@@ -29,6 +35,9 @@ export interface ControlRequestParts {
   readonly rooms: ChannelRooms;
   /** Send what waits for this channel, so that it leaves before a close. */
   readonly flushChannel: (channel: Channel) => void;
+  /** Rejects where the old certificates stay. */
+  readonly reloadTls: (set: TlsSet) => Promise<void>;
+  readonly log: ErrorLog;
   readonly close: (
     channel: Channel,
     code: number,
@@ -77,6 +86,16 @@ export class ControlRequests {
     const channels = this.#byConnIds(connIds);
     for (const channel of channels) this.#parts.rooms.leave(channel, rooms);
     this.#done(request, channels.length);
+  }
+
+  onTls([, request, set]: TlsMessage): void {
+    this.#parts.reloadTls(set).then(
+      () => this.#done(request, 1),
+      (error: unknown) => {
+        this.#parts.log.error({ err: error }, 'this bucket refuses the new certificates and keeps the old ones');
+        this.#done(request, 0);
+      },
+    );
   }
 
   onPublished([, request, outcome]: PublishedMessage): void {

@@ -35,6 +35,8 @@ export interface Door {
   publish(topic: string, bytes: Uint8Array): void;
   /** At a stop, behind the close of all channels: wait for what is still on its way through this door. Absent: nothing is. */
   settle?(withinMs: number): Promise<void>;
+  /** Only of a door with TLS: new handshakes take the newest certificates, open sockets stay. Rejects where it keeps its old ones. */
+  reloadTls?(): Promise<void> | void;
   /** Handlers do nothing from now on (crash rule). */
   makeInert(): void;
   /** Close the listen socket and every socket. */

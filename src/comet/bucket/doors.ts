@@ -5,6 +5,8 @@
  * Hot path: publish().
  */
 import type { DiscardCounter } from '../../errors/index.js';
+import type { TlsSet } from '../tls/index.js';
+import type { BucketTls } from './bucket-tls.js';
 import type { Door } from './door.js';
 
 export class Doors {
@@ -13,10 +15,16 @@ export class Doors {
   readonly #others: readonly Door[] | undefined;
   #check: (() => Promise<void>) | undefined;
 
-  /** @param check what must hold before any port opens; asked until it has held once */
-  constructor(main: Door, others: readonly Door[], check?: () => Promise<void>) {
+  readonly #tls: BucketTls | undefined;
+
+  /**
+   * @param check what must hold before any port opens; asked until it has held once. undefined: nothing
+   * @param tls where the doors with TLS find the newest certificates; undefined: there are none
+   */
+  constructor(main: Door, others: readonly Door[], check?: () => Promise<void>, tls?: BucketTls) {
     this.#main = main;
     this.#check = check;
+    this.#tls = tls;
     this.#others = others.length === 0 ? undefined : others;
   }
 
@@ -44,6 +52,24 @@ export class Doors {
     const others = this.#others;
     if (others === undefined) return;
     for (let index = 0; index < others.length; index++) others[index]!.publish(topic, bytes);
+  }
+
+  /**
+   * New handshakes of every door take these certificates, or, where one of them refuses, all keep theirs: it rejects with the
+   * reason.
+   */
+  async reloadTls(set: TlsSet): Promise<void> {
+    const tls = this.#tls;
+    if (tls === undefined || tls.set.generation >= set.generation) return;
+    const before = tls.set;
+    tls.replace(set);
+    try {
+      for (const door of this.#all()) await door.reloadTls?.();
+    } catch (error) {
+      tls.replace(before);
+      for (const door of this.#all()) await door.reloadTls?.();
+      throw error;
+    }
   }
 
   makeInert(): void {

@@ -3,7 +3,9 @@
  *
  * Threads: its bucket.
  */
+import type { TemplatedApp } from 'uWebSockets.js';
 import type { Clock } from '../../clock/index.js';
+import { HalleyError } from '../../errors/index.js';
 import type { ThreadCounters } from '../../telemetry/index.js';
 import { type FallbackNode, HttpDoor } from '../http/http-door.js';
 import type { NodeLookups } from '../http/node-lookups.js';
@@ -13,9 +15,11 @@ import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
 import { opensTcpPort, sharesTcpPort } from '../tcp/port-sharing.js';
 import { TcpListener } from '../tcp/tcp-listener.js';
 import type { BucketOptions } from './bucket-options.js';
+import { BucketTls } from './bucket-tls.js';
 import type { Door, DoorHandlers } from './door.js';
 import { Doors } from './doors.js';
 import { WsListener } from './ws-listener.js';
+import { WssListener } from './wss-listener.js';
 
 /** Far above every limit of ours, so that a body that is too large is answered with a code and not by uWS's bare close. */
 const MAX_PAYLOAD_BYTES = 131_072;
@@ -31,15 +35,15 @@ export interface DoorParts {
   readonly nodes: NodeLookups;
 }
 
-/** Nothing listens yet. */
+/** Nothing listens yet. @throws HalleyError TLS_REFUSED, or NO_DOOR where the options name none */
 export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts: DoorParts): Doors {
-  const { limits, reconnectWindowMs } = options;
+  const { host, maxBackpressureBytes, limits, reconnectWindowMs } = options;
   const admission = openAdmission({ ...limits, reconnectWindowMs }, parts);
   const fallbacks = new HttpDoor(
     {
       bucket: parts.thread,
       incarnation: parts.incarnation,
-      maxBackpressureBytes: options.maxBackpressureBytes,
+      maxBackpressureBytes,
       replayBytes: options.fallbackReplayBytes,
       pollMaxWaitMs: options.fallbackPollMaxWaitMs,
       requestBodyBytes: options.requestBodyBytes,
@@ -48,19 +52,18 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts:
     handlers,
     { node: parts.fallback, nodes: parts.nodes, clock: parts.clock, admission },
   );
-  const webSocket = new WsListener(
-    {
-      host: options.host,
-      port: options.port,
-      maxBackpressureBytes: options.maxBackpressureBytes,
-      maxPayloadBytes: MAX_PAYLOAD_BYTES,
-      routes: (app) => fallbacks.attach(app),
-    },
-    handlers,
-    admission,
-  );
-  const doors = [fallbacks, ...tcpDoors(options, handlers, parts.thread)];
-  return new Doors(webSocket, doors, limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined);
+  const routes = (app: TemplatedApp) => fallbacks.attach(app);
+  const common = { host, maxBackpressureBytes, maxPayloadBytes: MAX_PAYLOAD_BYTES, routes };
+  const doors: Door[] = [];
+  if (options.port !== 0) doors.push(new WsListener({ ...common, port: options.port }, handlers, admission));
+  const tls = options.tls === undefined ? undefined : new BucketTls(options.tls.set);
+  if (options.tls !== undefined && tls !== undefined) {
+    doors.push(new WssListener({ ...common, port: options.tls.wsPort }, () => tls.set, handlers, admission));
+  }
+  const [main, ...others] = doors;
+  if (main === undefined) throw new HalleyError('NO_DOOR', 'a bucket needs a port to listen on');
+  others.push(fallbacks, ...tcpDoors(options, handlers, parts.thread));
+  return new Doors(main, others, limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined, tls);
 }
 
 function tcpDoors(options: BucketOptions, handlers: DoorHandlers, thread: number): readonly Door[] {

@@ -1,10 +1,15 @@
 /**
- * The uWebSockets.js app of a bucket: goim's `/sub` with every callback wrapped, so that no exception reaches C++.
+ * One uWebSockets.js app of a bucket, plain or with TLS: goim's `/sub` with every callback wrapped, so that no exception
+ * reaches C++.
  *
  * Threads: its bucket.
  * uWS facts used here (test/uws-behaviour.test.ts runs them on whatever is loaded): send and publish copy before they
  *   return; `dropped` may only mark; close handlers run inside end() and close(); a listen socket shares its port with
  *   other threads (SO_REUSEPORT), which is why the control thread probes the port first.
+ * What its TLS cannot do: it has no ALPN (a client that offers http/1.1 is answered without), and no option for the lowest
+ *   version. It refuses what is older than 1.2; below a lowest version of 1.3 it is left no cipher that a handshake of 1.2
+ *   could take (the client sees handshake_failure instead of protocol_version). It prints two lines to standard output for each
+ *   certificate with a name.
  */
 import uWS, {
   type HttpRequest,
@@ -16,6 +21,7 @@ import uWS, {
 import { CLOSE, DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { Admission } from '../limits/admission.js';
 import { WsAdmission } from '../limits/ws-admission.js';
+import type { TlsSet } from '../tls/index.js';
 import type { Channel } from './channel.js';
 import type { ChannelSocket } from './channel-socket.js';
 import type { Door, DoorHandlers } from './door.js';
@@ -28,7 +34,12 @@ export interface WsListenerOptions {
   readonly maxPayloadBytes: number;
   /** Further routes of the app, in front of the one that answers 404. */
   readonly routes?: (app: TemplatedApp) => void;
+  /** Undefined: plain. */
+  readonly tls?: TlsSet | undefined;
 }
+
+/** Ciphers of TLS 1.2 that need a key shared beforehand, of which there is none; those of 1.3 are not in this list. */
+const NO_CIPHER_OF_TLS12 = 'PSK-AES128-CBC-SHA';
 
 export class WsListener implements Door {
   readonly #app: TemplatedApp;
@@ -40,7 +51,8 @@ export class WsListener implements Door {
   /** @param admission what is to be checked before an upgrade; undefined: nothing, and uWS upgrades by itself */
   constructor(options: WsListenerOptions, handlers: DoorHandlers, admission?: Admission) {
     this.#options = options;
-    this.#app = uWS.App();
+    const { tls } = options;
+    this.#app = tls === undefined ? uWS.App() : secureApp(tls);
     // `dropped` is missing in the package's type declarations; the binary has it (design section 10).
     const behavior = {
       idleTimeout: 0,
@@ -82,15 +94,21 @@ export class WsListener implements Door {
       drain: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.drain),
       close: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.close),
     };
-    this.#app.ws('/sub', admission === undefined ? behavior : this.#admitting(behavior, admission, handlers));
-    options.routes?.(this.#app);
-    this.#app.any('/*', (res) => {
-      res.onAborted(() => {});
-      res
-        .writeStatus('404 Not Found')
-        .writeHeader('Content-Type', 'text/plain; charset=utf-8')
-        .end('404 page not found');
-    });
+    const guarded = admission === undefined ? behavior : this.#admitting(behavior, admission, handlers);
+    const route = (app: TemplatedApp) => {
+      app.ws('/sub', guarded);
+      options.routes?.(app);
+      app.any('/*', (res) => {
+        res.onAborted(() => {});
+        res
+          .writeStatus('404 Not Found')
+          .writeHeader('Content-Type', 'text/plain; charset=utf-8')
+          .end('404 page not found');
+      });
+    };
+    route(this.#app);
+    // A name with a certificate of its own has routes of its own; topics and the listen socket are the app's.
+    for (const { serverName } of tls?.certificates ?? []) if (serverName !== '') route(this.#app.domain(serverName));
   }
 
   /** The same behaviour behind the rules of `admission`. */
@@ -170,5 +188,26 @@ export class WsListener implements Door {
     } catch (second) {
       this.discards.ignore(second, 'error handler');
     }
+  }
+}
+
+/** @throws HalleyError TLS_REFUSED */
+function secureApp({ certificates, minVersion }: TlsSet): TemplatedApp {
+  const ciphers = minVersion === '1.3' ? { ssl_ciphers: NO_CIPHER_OF_TLS12 } : {};
+  const [first, ...named] = certificates;
+  try {
+    const app = uWS.SSLApp({
+      cert_file_name: first.certFile,
+      key_file_name: first.keyFile,
+      // OpenSSL then gives the record buffers of a connection back whenever they are empty.
+      ssl_prefer_low_memory_usage: true,
+      ...ciphers,
+    });
+    for (const { serverName, certFile, keyFile } of named) {
+      app.addServerName(serverName, { cert_file_name: certFile, key_file_name: keyFile, ...ciphers });
+    }
+    return app;
+  } catch (error) {
+    throw new HalleyError('TLS_REFUSED', 'uWebSockets.js takes no part of this certificate', {}, error);
   }
 }

@@ -10,6 +10,7 @@
  * which node:http alone takes 14 (`bench/logic/http-api.bench.ts`). Where that is too much, `/halley/push/batch` shares it.
  */
 import type { IncomingMessage } from 'node:http';
+import type { TlsOptions } from 'node:tls';
 import { DiscardCounter, HalleyError } from '../../errors/index.js';
 import type { MaybePromise, OnlineCounts } from '../../push/index.js';
 import { DrainSwitch } from '../drain-switch.js';
@@ -40,6 +41,8 @@ export interface ApiServerOptions {
   readonly handlerDeadlineMs?: number;
   /** How long a client may take. Defaults stand at `HttpTimeouts`. */
   readonly timeouts?: Partial<HttpTimeouts>;
+  /** Certificates, asked by listen() and by reloadTls(): https. Undefined: http. */
+  readonly tls?: (() => TlsOptions) | undefined;
   /** A defect of ours: `where` is method and path. The client got status 500. */
   readonly onDefect: (error: unknown, where: string) => void;
 }
@@ -157,7 +160,7 @@ export class ApiServer<Services> {
     if (this.#server !== undefined)
       throw new HalleyError('ALREADY_LISTENING', 'this API listens already', { host, port });
     this.#guard = new AccessGuard(this.#options.apiToken, host);
-    const server = new HttpServer(this.#timeouts, this.#hooks);
+    const server = new HttpServer(this.#timeouts, this.#hooks, this.#options.tls);
     this.#server = server;
     try {
       return await server.listen(host, port);
@@ -172,6 +175,11 @@ export class ApiServer<Services> {
     const server = this.#server;
     this.#server = undefined;
     server?.close();
+  }
+
+  /** New handshakes take the newest certificates. */
+  reloadTls(): void {
+    this.#server?.reloadTls();
   }
 
   gauges(): HttpGauges {

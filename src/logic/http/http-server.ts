@@ -15,7 +15,9 @@
  * that answers later.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 import { HalleyError } from '../../errors/index.js';
 import { probePort } from '../../push/index.js';
 import { Exchange, type ExchangeHooks } from './exchange.js';
@@ -94,12 +96,17 @@ const REFUSAL_TEXTS: ReadonlyMap<string, string> = new Map([
 const NO_HOST_REPLY = errorReply(400, API_CODE.BAD_REQUEST, 'an HTTP/1.1 request needs the header "Host"');
 
 export class HttpServer {
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
+  readonly #tls: (() => TlsOptions) | undefined;
+  /** Connections that may not have come as far as a request: node:https closes the others only. Empty without TLS. */
+  readonly #rawSockets = new Set<Socket>();
   readonly #hooks: ServerHooks;
   readonly #laneBySocket = new WeakMap<Socket, Lane>();
   #isClosed = false;
 
-  constructor(timeouts: HttpTimeouts, hooks: ServerHooks) {
+  /** @param tls certificates, asked now and by `reloadTls()`; undefined: plain http */
+  constructor(timeouts: HttpTimeouts, hooks: ServerHooks, tls?: () => TlsOptions) {
+    this.#tls = tls;
     this.#hooks = {
       ...hooks,
       onBegin: (exchange) => {
@@ -108,7 +115,7 @@ export class HttpServer {
       },
     };
     const { headersMs, requestMs, keepAliveMs } = timeouts;
-    const server = createServer({
+    const options = {
       maxHeaderSize: HEADERS_MAX_BYTES,
       headersTimeout: headersMs,
       requestTimeout: requestMs,
@@ -117,11 +124,22 @@ export class HttpServer {
       noDelay: true,
       // Ours is answered in its order, and in JSON.
       requireHostHeader: false,
-    });
+    };
+    const server =
+      tls === undefined
+        ? createServer(options)
+        : createTlsServer({ ...options, ...tls(), handshakeTimeout: headersMs });
     server.timeout = timeouts.stallMs;
     // No limit: node would leave out what is above one, and Origin could be among it. The bytes are bounded.
     server.maxHeadersCount = 0;
-    server.on('connection', (socket: Socket) => this.#laneBySocket.set(socket, new Lane(socket)));
+    const ready = tls === undefined ? 'connection' : 'secureConnection';
+    server.on(ready, (socket: Socket) => this.#laneBySocket.set(socket, new Lane(socket)));
+    if (tls !== undefined) {
+      server.on('connection', (socket: Socket) => {
+        this.#rawSockets.add(socket);
+        socket.once('close', () => this.#rawSockets.delete(socket));
+      });
+    }
     server.on('request', (request, response) => this.#onRequest(request, response, false));
     server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket as Socket));
@@ -164,6 +182,12 @@ export class HttpServer {
     this.#isClosed = true;
     this.#server.close();
     this.#server.closeAllConnections();
+    for (const socket of this.#rawSockets) socket.destroy();
+  }
+
+  /** New handshakes take the newest certificates; connections stay as they are. */
+  reloadTls(): void {
+    if (this.#tls !== undefined) (this.#server as TlsServer).setSecureContext(this.#tls());
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -174,9 +198,10 @@ export class HttpServer {
 
   #onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0;
-    // A connection opened ahead of need that was not needed has asked nothing.
-    if (isSilent) socket.destroy();
-    else this.#laneBySocket.get(socket)?.refuse(REFUSAL_TEXTS.get(error.code ?? '') ?? BAD_REQUEST_TEXT);
+    const lane = this.#laneBySocket.get(socket);
+    // A connection opened ahead of need that was not needed has asked nothing; one whose TLS handshake failed has no lane.
+    if (isSilent || lane === undefined) socket.destroy();
+    else lane.refuse(REFUSAL_TEXTS.get(error.code ?? '') ?? BAD_REQUEST_TEXT);
   }
 }
 
