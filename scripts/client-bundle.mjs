@@ -10,7 +10,7 @@ import { build } from 'esbuild';
 export function clientBundle(root, outfile, entry) {
   return build({
     ...(entry === undefined
-      ? { entryPoints: [join(root, 'src/client/index.ts')] }
+      ? { entryPoints: [join(root, 'src/client/bundle.ts')] }
       : { stdin: { contents: entry, resolveDir: join(root, 'src/client'), loader: 'ts' } }),
     ...(outfile === undefined ? { write: false } : { outfile }),
     bundle: true,

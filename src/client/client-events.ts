@@ -7,6 +7,13 @@ import type { Place } from './server-bodies.js';
 /** `waiting`: for the next attempt. `closed`: there will be none, until `connect` is called. */
 export type ClientState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 
+/** The packet inside of a push. */
+export interface MessagePacket {
+  readonly op: number;
+  readonly seq: number;
+  readonly body: MessageBody;
+}
+
 /** A push. */
 export class ClientMessage {
   readonly op: number;
@@ -24,7 +31,7 @@ export class ClientMessage {
   readonly #idLo: number;
 
   constructor(
-    packet: { readonly op: number; readonly seq: number; readonly body: MessageBody },
+    packet: MessagePacket,
     scope: ClientMessage['scope'],
     room: string | undefined,
     place: Place | undefined,

@@ -1,9 +1,9 @@
 /**
  * Takes what a server sends apart: control packets bare, pushes out of op 9 and op 26.
  */
-import { decodeBatch26, OP, PARSE, PacketCursor, parseOutcomeName } from '../protocol/index.js';
+import { Batch26Cursor, decodeUtf8, OP, PARSE, PacketCursor, type PacketHeader } from '../protocol/index.js';
 import { MessageBody } from './body-codec.js';
-import { ClientMessage } from './client-events.js';
+import { ClientMessage, type MessagePacket } from './client-events.js';
 
 /** A message with a place in a sequence. */
 export type PlacedMessage = ClientMessage & { readonly offset: number };
@@ -33,38 +33,53 @@ export function readDownstream(bytes: Uint8Array<ArrayBuffer>, sink: DownstreamS
     else sink.control(op, seq, body);
     if (problem !== undefined) return problem;
   }
-  return packets.outcome === PARSE.OK ? undefined : `not a packet: ${parseOutcomeName(packets.outcome)}`;
+  return packets.outcome === PARSE.OK ? undefined : 'not a packet';
 }
 
 function readRaw(body: Uint8Array<ArrayBuffer>, sink: DownstreamSink): string | undefined {
   const packets = new PacketCursor();
   packets.reset(body, 0, body.length);
   while (packets.next()) {
-    const { op, seq, bodyOffset, bodyBytes } = packets.header;
-    const packet = { op, seq, body: MessageBody.view(body.subarray(bodyOffset, bodyOffset + bodyBytes)) };
-    sink.pushed(new ClientMessage(packet, 'unknown', undefined, undefined, 0, 0));
+    sink.pushed(new ClientMessage(packetOf(packets.header, body), 'unknown', undefined, undefined, 0, 0));
   }
-  return packets.outcome === PARSE.OK ? undefined : `op 9: ${parseOutcomeName(packets.outcome)}`;
+  return packets.outcome === PARSE.OK ? undefined : 'op 9 is malformed';
 }
 
-/** The messages of an op-26 body, or what was wrong with it. */
+/** One op-26 batch. */
+export interface PlacedBatch {
+  readonly scope: 'room' | 'direct' | 'all';
+  /** Empty unless `scope` is `room`. */
+  readonly room: string;
+  readonly epoch: number;
+  readonly messages: readonly PlacedMessage[];
+}
+
 function readBatch(body: Uint8Array<ArrayBuffer>, sink: DownstreamSink): string | undefined {
-  const batch = decodeBatch26(body);
-  if (!batch.ok) return batch.error;
-  const { scope, room, epoch } = batch.value;
-  const messages = batchMessages(batch.value);
+  const batch = placedBatch(body);
+  if (batch === undefined) return 'op 26 is malformed';
+  const { scope, room, epoch, messages } = batch;
   if (scope === 'room') sink.roomPushed(room, epoch, messages);
   else for (const message of messages) sink.pushed(message);
   return undefined;
 }
 
-export function batchMessages({ scope, room, epoch, messages }: DecodedBatch): PlacedMessage[] {
-  return messages.map(({ op, seq, body, offset, idHi, idLo }) => {
-    // decodeBatch26 gives views of what it was given, which a transport took from an ArrayBuffer.
-    const packet = { op, seq, body: MessageBody.view(body as Uint8Array<ArrayBuffer>) };
-    const place = scope === 'direct' ? undefined : { epoch, offset };
-    return new ClientMessage(packet, scope, scope === 'room' ? room : undefined, place, idHi, idLo) as PlacedMessage;
-  });
+/** The messages of an op-26 body, checked as a whole; their bodies are views of it. undefined: malformed. */
+export function placedBatch(body: Uint8Array<ArrayBuffer>): PlacedBatch | undefined {
+  const cursor = new Batch26Cursor();
+  cursor.open(body, 0, body.length);
+  const room = decodeUtf8(body.subarray(cursor.roomOffset, cursor.roomOffset + cursor.roomBytes));
+  const { isDirect, epoch } = cursor;
+  const scope = isDirect ? 'direct' : room === '' ? 'all' : 'room';
+  const messages: PlacedMessage[] = [];
+  while (cursor.next()) {
+    const { messageOffset, idHi, idLo } = cursor;
+    const place = isDirect ? undefined : { epoch, offset: messageOffset };
+    const message = new ClientMessage(packetOf(cursor.header, body), scope, room || undefined, place, idHi, idLo);
+    messages.push(message as PlacedMessage);
+  }
+  return room === undefined || cursor.outcome !== PARSE.OK ? undefined : { scope, room, epoch, messages };
 }
 
-type DecodedBatch = Extract<ReturnType<typeof decodeBatch26>, { readonly ok: true }>['value'];
+function packetOf({ op, seq, bodyOffset, bodyBytes }: PacketHeader, bytes: Uint8Array<ArrayBuffer>): MessagePacket {
+  return { op, seq, body: MessageBody.view(bytes.subarray(bodyOffset, bodyOffset + bodyBytes)) };
+}

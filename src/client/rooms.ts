@@ -12,7 +12,7 @@ import { HalleyError } from '../errors/index.js';
 import { encodeUtf8, OP } from '../protocol/index.js';
 import type { BodyCodec } from './body-codec.js';
 import type { ClientMessage, GapEvent } from './client-events.js';
-import { batchMessages, type PlacedMessage } from './downstream.js';
+import type { PlacedMessage } from './downstream.js';
 import type { TimerPort } from './ports.js';
 import type { Reply } from './requests.js';
 import { RoomStream } from './room-stream.js';
@@ -364,7 +364,7 @@ export class Rooms {
       if (answer === undefined) this.#links.unreadable('op 24 must hold whole batches or a refusal');
       else if (answer === 'temporary') this.#recoverLater(room, epoch, offset);
       else if (answer === 'refused') room.stream.refused();
-      else room.stream.recovered(answer[0]?.epoch ?? epoch, answer.flatMap(batchMessages));
+      else room.stream.recovered(answer[0]?.epoch ?? epoch, answer.flatMap(({ messages }) => messages));
     };
     room.cancelRecovery = this.#links.ask(
       OP.RECOVER,

@@ -5,8 +5,9 @@
  * The readers of protocol/ do the same with every check; they know both codecs, and MessagePack alone is larger than all of
  * this client.
  */
-import { type Batch26, decodeBatch26, OP, PARSE, PacketCursor } from '../protocol/index.js';
+import { OP, PARSE, PacketCursor } from '../protocol/index.js';
 import type { BodyCodec } from './body-codec.js';
+import { type PlacedBatch, placedBatch } from './downstream.js';
 import type { Advice } from './transport.port.js';
 
 /** Where a room's sequence stands. */
@@ -41,7 +42,7 @@ export interface ToldGap extends Place {
 }
 
 /** `temporary`: refused for now, ask again. */
-export type Recovered = readonly Batch26[] | 'refused' | 'temporary';
+export type Recovered = readonly PlacedBatch[] | 'refused' | 'temporary';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -131,20 +132,20 @@ export function readGap(codec: BodyCodec, body: Uint8Array): ToldGap | undefined
 }
 
 /** Op 24: whole op-26 packets back to back, whose first byte is the upper byte of a length; or an object that refuses. */
-export function readRecovered(codec: BodyCodec, body: Uint8Array): Recovered | undefined {
+export function readRecovered(codec: BodyCodec, body: Uint8Array<ArrayBuffer>): Recovered | undefined {
   if (body.length > 0 && body[0] !== 0) {
     const refusal = members(decode(codec, body));
     if (refusal === undefined) return undefined;
     return answerError(refusal['error'])?.temporary === true ? 'temporary' : 'refused';
   }
-  const batches: Batch26[] = [];
+  const batches: PlacedBatch[] = [];
   const cursor = new PacketCursor();
   cursor.reset(body, 0, body.length);
   while (cursor.next()) {
     const { op, bodyOffset, bodyBytes } = cursor.header;
-    const batch = decodeBatch26(body.subarray(bodyOffset, bodyOffset + bodyBytes));
-    if (op !== OP.BATCH || !batch.ok) return undefined;
-    batches.push(batch.value);
+    const batch = placedBatch(body.subarray(bodyOffset, bodyOffset + bodyBytes));
+    if (op !== OP.BATCH || batch === undefined) return undefined;
+    batches.push(batch);
   }
   return cursor.outcome === PARSE.OK ? batches : undefined;
 }
