@@ -110,7 +110,8 @@ export class Connection {
 
   /** Close and stay closed. */
   close(): void {
-    if (this.#state !== 'idle' && this.#state !== 'closed') this.#finish({ code: OWN_CODE.BYE, reason: 'closed by the client' });
+    if (this.#state !== 'idle' && this.#state !== 'closed')
+      this.#finish({ code: OWN_CODE.BYE, reason: 'closed by the client' });
   }
 
   /** @returns the packet's seq, undefined where there is no open connection */
@@ -153,7 +154,9 @@ export class Connection {
   #open(attempt: number): void {
     const transport = this.#choice.pick(this.#address);
     if (transport === undefined) {
-      const error = new HalleyError('NO_TRANSPORT', 'no transport connects to this address', { address: this.#address });
+      const error = new HalleyError('NO_TRANSPORT', 'no transport connects to this address', {
+        address: this.#address,
+      });
       this.#links.emit('error', error);
       this.#ended({ code: OWN_CODE.NOT_OPENED, reason: error.message });
       return;
@@ -249,7 +252,8 @@ export class Connection {
     this.#links.ended(false, endError(code, reason));
     if (wasOpen) this.#links.emit('close', { code, reason, willReconnect: true });
     // A listener may have closed the client, or begun anew.
-    if (this.state === 'waiting') this.#wait(code, reason, mayRepair ? 0 : this.#delayMs(wasOpen, isServersWord, advice));
+    if (this.state === 'waiting')
+      this.#wait(code, reason, mayRepair ? 0 : this.#delayMs(wasOpen, isServersWord, advice));
   }
 
   #delayMs(wasOpen: boolean, isServersWord: boolean, advice: Advice | undefined): number {

@@ -30,7 +30,12 @@ export interface HttpSession {
 /** Receives until the session is over. What it throws is a lost connection. */
 export type Receive = (session: HttpSession) => Promise<void>;
 
-export function httpTransport(name: string, options: HttpOptions, fetch: FetchPort | undefined, receive: Receive): Transport {
+export function httpTransport(
+  name: string,
+  options: HttpOptions,
+  fetch: FetchPort | undefined,
+  receive: Receive,
+): Transport {
   const timers = options.timers ?? hostTimers;
   return {
     name,

@@ -23,10 +23,10 @@
  */
 export { AdaptiveInterval, DEFAULT_INTERVAL_LIMITS, type IntervalLimits } from './adaptive-interval.js';
 export { type BodyCodec, type BodyInput, jsonCodec, type MessageBody } from './body-codec.js';
+export { HalleyClient, type HalleyClientOptions } from './client.js';
 export { ClientCore } from './client-core.js';
 export type { ClientEvents, ClientMessage, ClientState, GapEvent } from './client-events.js';
 export { type ClientOptions, type ClientSettings, type HeartbeatOptions, settingsOf } from './client-options.js';
-export { HalleyClient, type HalleyClientOptions } from './client.js';
 export type { HttpOptions } from './http-session.js';
 export {
   type Client,

@@ -76,7 +76,13 @@ export class HalleyDialer implements Dialer {
 
   async dialAndHandshake({ id, name, address, timeoutMs }: DialerContext): Promise<Conn> {
     const { op = FIRST_APPLICATION_OP, maxFrames = MAX_FRAMES_COUNT, ...options } = this.#options;
-    const client = new HalleyClient({ platform: name, ...options, nodes: [address], key: id, ops: options.ops ?? [op] });
+    const client = new HalleyClient({
+      platform: name,
+      ...options,
+      nodes: [address],
+      key: id,
+      ops: options.ops ?? [op],
+    });
     const conn = new HalleyConn(client, op, maxFrames);
     const timer = setTimeout(() => client.close(), timeoutMs);
     try {

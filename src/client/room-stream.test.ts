@@ -118,52 +118,72 @@ describe('the stream of a room', () => {
    */
   it('accounts for every offset once and in order, whatever is lost, cut, recovered or refused', () => {
     const step = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ kind: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 4 }) }) },
-      { weight: 2, arbitrary: fc.record({ kind: fc.constant('lose' as const), count: fc.integer({ min: 1, max: 4 }) }) },
-      { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('cut' as const, 'back' as const, 'gap' as const), count: fc.constant(0) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ kind: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 4 }) }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({ kind: fc.constant('lose' as const), count: fc.integer({ min: 1, max: 4 }) }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          kind: fc.constantFrom('cut' as const, 'back' as const, 'gap' as const),
+          count: fc.constant(0),
+        }),
+      },
       { weight: 4, arbitrary: fc.record({ kind: fc.constant('answer' as const), count: fc.constant(0) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('repeat' as const), count: fc.integer({ min: 1, max: 6 }) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constant('repeat' as const), count: fc.integer({ min: 1, max: 6 }) }),
+      },
     );
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 6 }), (steps, window, maxKept) => {
-        const log = new Log(maxKept);
-        let newest = 0;
-        let isUp = true;
-        let answeredCount = 0;
-        const answer = () => {
-          if (!isUp || !log.stream.isBehind || answeredCount === log.questions.length) return;
-          answeredCount = log.questions.length;
-          const [, offset] = log.questions.at(-1)!;
-          if (offset + 1 <= newest - window) log.stream.refused();
-          else log.stream.recovered(EPOCH, range(offset + 1, newest));
-        };
-        log.stream.placed({ epoch: EPOCH, offset: 0 });
-        for (const { kind, count } of steps) {
-          if (kind === 'publish' || kind === 'lose') {
-            if (kind === 'publish' && isUp) log.stream.arrived(EPOCH, range(newest + 1, newest + count));
-            newest += count;
-          } else if (kind === 'repeat' && isUp) log.stream.arrived(EPOCH, range(Math.max(1, newest - count), newest));
-          else if (kind === 'answer') answer();
-          else if (kind === 'gap' && isUp) log.stream.placed({ epoch: EPOCH, offset: newest });
-          else if (kind === 'cut' && isUp) {
-            isUp = false;
+      fc.property(
+        fc.array(step, { maxLength: 80 }),
+        fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 1, max: 6 }),
+        (steps, window, maxKept) => {
+          const log = new Log(maxKept);
+          let newest = 0;
+          let isUp = true;
+          let answeredCount = 0;
+          const answer = () => {
+            if (!isUp || !log.stream.isBehind || answeredCount === log.questions.length) return;
             answeredCount = log.questions.length;
-            log.stream.disconnected();
-          } else if (kind === 'back' && !isUp) {
-            isUp = true;
-            log.stream.placed({ epoch: EPOCH, offset: newest });
+            const [, offset] = log.questions.at(-1)!;
+            if (offset + 1 <= newest - window) log.stream.refused();
+            else log.stream.recovered(EPOCH, range(offset + 1, newest));
+          };
+          log.stream.placed({ epoch: EPOCH, offset: 0 });
+          for (const { kind, count } of steps) {
+            if (kind === 'publish' || kind === 'lose') {
+              if (kind === 'publish' && isUp) log.stream.arrived(EPOCH, range(newest + 1, newest + count));
+              newest += count;
+            } else if (kind === 'repeat' && isUp) log.stream.arrived(EPOCH, range(Math.max(1, newest - count), newest));
+            else if (kind === 'answer') answer();
+            else if (kind === 'gap' && isUp) log.stream.placed({ epoch: EPOCH, offset: newest });
+            else if (kind === 'cut' && isUp) {
+              isUp = false;
+              answeredCount = log.questions.length;
+              log.stream.disconnected();
+            } else if (kind === 'back' && !isUp) {
+              isUp = true;
+              log.stream.placed({ epoch: EPOCH, offset: newest });
+            }
+            expect(log.stream.keptCount).toBeLessThanOrEqual(maxKept);
           }
-          expect(log.stream.keptCount).toBeLessThanOrEqual(maxKept);
-        }
-        // Everything that is under way comes to its end.
-        if (!isUp) {
-          isUp = true;
-        }
-        log.stream.placed({ epoch: EPOCH, offset: newest });
-        for (let round = 0; round < 100 && log.stream.isBehind; round++) answer();
-        expect(log.stream.isBehind).toBe(false);
-        expect(log.accounted()).toEqual(range(1, newest).map(({ offset }) => offset));
-      }),
+          // Everything that is under way comes to its end.
+          if (!isUp) {
+            isUp = true;
+          }
+          log.stream.placed({ epoch: EPOCH, offset: newest });
+          for (let round = 0; round < 100 && log.stream.isBehind; round++) answer();
+          expect(log.stream.isBehind).toBe(false);
+          expect(log.accounted()).toEqual(range(1, newest).map(({ offset }) => offset));
+        },
+      ),
       { numRuns: 2_000 },
     );
   });

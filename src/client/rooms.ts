@@ -16,7 +16,14 @@ import type { PlacedMessage } from './downstream.js';
 import type { TimerPort } from './ports.js';
 import type { Reply } from './requests.js';
 import { RoomStream } from './room-stream.js';
-import { type AnswerError, type RoomResult, readRecovered, readRoomResults, type ToldGap, type Welcome } from './server-bodies.js';
+import {
+  type AnswerError,
+  type RoomResult,
+  readRecovered,
+  readRoomResults,
+  type ToldGap,
+  type Welcome,
+} from './server-bodies.js';
 
 export interface RoomsLinks {
   readonly timers: TimerPort;
@@ -100,12 +107,17 @@ export class Rooms {
 
   /**
    * For the auth body that goes out now: `room_id` and `rooms`, oldest first.
-   * @param fit gives those of them that find room in the body
+   * @param choose gives those of them that find room in the body
    */
-  forAuth(fit: (rooms: readonly string[]) => readonly string[]): { readonly primary: string; readonly rooms: readonly string[] } {
+  forAuth(choose: (rooms: readonly string[]) => readonly string[]): {
+    readonly primary: string;
+    readonly rooms: readonly string[];
+  } {
     const primary = this.#primary;
-    const known = [...this.#rooms.values()].filter((room) => room.isJoined && room.isConfirmed && room.name !== primary);
-    const rooms = fit(known.map((room) => room.name));
+    const known = [...this.#rooms.values()].filter(
+      (room) => room.isJoined && room.isConfirmed && room.name !== primary,
+    );
+    const rooms = choose(known.map((room) => room.name));
     this.#authPrimary = primary;
     this.#authRooms = new Set(rooms);
     return { primary, rooms };
@@ -364,7 +376,11 @@ export class Rooms {
       if (answer === undefined) this.#links.unreadable('op 24 must hold whole batches or a refusal');
       else if (answer === 'temporary') this.#recoverLater(room, epoch, offset);
       else if (answer === 'refused') room.stream.refused();
-      else room.stream.recovered(answer[0]?.epoch ?? epoch, answer.flatMap(({ messages }) => messages));
+      else
+        room.stream.recovered(
+          answer[0]?.epoch ?? epoch,
+          answer.flatMap(({ messages }) => messages),
+        );
     };
     room.cancelRecovery = this.#links.ask(
       OP.RECOVER,

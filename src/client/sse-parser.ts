@@ -29,7 +29,8 @@ export class SseParser {
     for (const line of lines) {
       if (line !== '') this.#field(line);
       else {
-        if (this.#data.length > 0) events.push({ name: this.#name || 'message', id: this.#id, data: this.#data.join('\n') });
+        if (this.#data.length > 0)
+          events.push({ name: this.#name || 'message', id: this.#id, data: this.#data.join('\n') });
         this.#name = '';
         this.#data = [];
       }

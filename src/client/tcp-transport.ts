@@ -8,7 +8,15 @@
  *
  * A door of its own in package.json (`halley/client/tcp`): browsers do not load it.
  */
-import { encodePacket, NO_BODY_LIMIT_BYTES, OP, PARSE, PacketStream, PUSH_VER, parseOutcomeName } from '../protocol/index.js';
+import {
+  encodePacket,
+  NO_BODY_LIMIT_BYTES,
+  OP,
+  PARSE,
+  PacketStream,
+  PUSH_VER,
+  parseOutcomeName,
+} from '../protocol/index.js';
 import { type Link, type LinkEvents, OWN_CODE, type Transport } from './transport.port.js';
 
 /** What is used of a `net.Socket`, or of a `tls.TLSSocket`. */

@@ -32,12 +32,7 @@ export function webSocketTransport(options: { readonly WebSocket?: unknown } = {
   };
 }
 
-function open(
-  Socket: WebSocketConstructor,
-  url: string,
-  authBody: Uint8Array<ArrayBuffer>,
-  events: LinkEvents,
-): Link {
+function open(Socket: WebSocketConstructor, url: string, authBody: Uint8Array<ArrayBuffer>, events: LinkEvents): Link {
   let socket: WebSocketLike | undefined;
   let isOpen = false;
   let isOver = false;

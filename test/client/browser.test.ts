@@ -11,7 +11,13 @@ import { eventually, type HalleyProcess, post, pushRoom, startHalley } from '../
 import { type Cutter, startCutter } from './cutter.js';
 
 const BUNDLE = fileURLToPath(new URL('../../dist/client/halley-client.js', import.meta.url));
-const BROWSER_ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'];
+const BROWSER_ARGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+];
 /** Every event of every client goes to `log`; `start` makes a client. */
 const PAGE = `<!doctype html><script type="module">
   import { HalleyClient } from '/halley-client.js';
@@ -112,7 +118,8 @@ describe('the bundle in Chromium', () => {
   it('remembers the interval of its network in localStorage', async () => {
     const page = await started({ nodes: [halley.wsUrl], heartbeat: { minS: 1, stepS: 1, maxS: 3 } });
     const stored = await eventually(
-      async () => (await page.evaluate('Object.entries(localStorage).find(([key]) => key.startsWith("halley."))?.[1]')) as string,
+      async () =>
+        (await page.evaluate('Object.entries(localStorage).find(([key]) => key.startsWith("halley."))?.[1]')) as string,
       15_000,
       'an interval in localStorage',
     );
@@ -141,13 +148,16 @@ it('the bundle fetches a new token when the old one has ended', async () => {
   const secret = 'a-secret-of-at-least-thirty-two-bytes';
   const node = await startHalley({ env: { HALLEY_AUTH_MODE: 'jwt', HALLEY_AUTH_JWT_SECRET: secret } });
   try {
-    const sign = (by: string) => new SignJWT({ mid: 9 }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(by));
+    const sign = (by: string) =>
+      new SignJWT({ mid: 9 }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(by));
     const page = await browser.newPage();
     pages.push(page);
     await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/`);
     await page.waitForFunction('window.start !== undefined');
     const tokens = [await sign('another-secret-of-thirty-two-bytes!!'), await sign(secret)];
-    await page.evaluate(`start({ nodes: ['${node.wsUrl}'], mid: 9, token: async () => ${JSON.stringify(tokens)}[window.n = (window.n ?? -1) + 1] })`);
+    await page.evaluate(
+      `start({ nodes: ['${node.wsUrl}'], mid: 9, token: async () => ${JSON.stringify(tokens)}[window.n = (window.n ?? -1) + 1] })`,
+    );
     expect(await page.evaluate('[client.state, n]')).toEqual(['open', 1]);
     await post(`${node.httpUrl}/halley/disconnect`, { mids: [9], code: 3505, reason: 'ended', reconnect: true });
   } finally {

@@ -48,7 +48,8 @@ export async function runCuts(cutCount: number, history: string, seed: number): 
       next = (offset ?? 0) + 1;
     });
     client.on('gap', ({ from = 0, to = 0, isNewEpoch }) => {
-      if (from !== next || to < from || isNewEpoch === true) problems.push(`a gap from ${from} to ${to} where ${next} was due`);
+      if (from !== next || to < from || isNewEpoch === true)
+        problems.push(`a gap from ${from} to ${to} where ${next} was due`);
       toldMissingCount += to - from + 1;
       next = to + 1;
     });
@@ -96,7 +97,14 @@ export async function runCuts(cutCount: number, history: string, seed: number): 
     if (deliveredCount + toldMissingCount !== publishedCount) {
       problems.push(`${publishedCount} published, ${deliveredCount} delivered, ${toldMissingCount} told missing`);
     }
-    return { publishedCount, deliveredCount, toldMissingCount, recoveredCount, reconnectCount: openCount - 1, problems };
+    return {
+      publishedCount,
+      deliveredCount,
+      toldMissingCount,
+      recoveredCount,
+      reconnectCount: openCount - 1,
+      problems,
+    };
   } finally {
     isDone = true;
     client.close();

@@ -1,9 +1,16 @@
 /** The SDK over its other transports: server-sent events, long-poll, TCP framing; and how it falls back to them. */
-import { createServer, connect as connectTcp, type Socket } from 'node:net';
+
 import { once } from 'node:events';
+import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { HalleyClient, type HalleyClientOptions, longPollTransport, sseTransport, type Transport } from '../../src/client/index.js';
+import {
+  HalleyClient,
+  type HalleyClientOptions,
+  longPollTransport,
+  sseTransport,
+  type Transport,
+} from '../../src/client/index.js';
 import { tcpTransport } from '../../src/client/tcp-transport.js';
 import { eventually, type HalleyProcess, post, pushRoom, startHalley } from '../kit/index.js';
 import { type HttpFront, startHttpFront } from './http-front.js';
@@ -66,7 +73,12 @@ describe.each([
     const closes: unknown[] = [];
     const { client } = await connected({ transports: [transport()], key: `kicked-${name}` });
     client.on('close', (event) => void closes.push(event));
-    await post(`${halley.httpUrl}/halley/disconnect`, { keys: [`kicked-${name}`], code: 3501, reason: 'enough', reconnect: false });
+    await post(`${halley.httpUrl}/halley/disconnect`, {
+      keys: [`kicked-${name}`],
+      code: 3501,
+      reason: 'enough',
+      reconnect: false,
+    });
     await eventually(() => client.state === 'closed', 5_000, 'the end');
     expect(closes).toEqual([{ code: 3501, reason: 'enough', willReconnect: false }]);
   });
@@ -84,7 +96,12 @@ describe('falling back', () => {
     const { client } = await connected({});
     const opened: string[] = [];
     client.on('open', ({ transport }) => void opened.push(transport));
-    await post(`${halley.httpUrl}/halley/disconnect`, { keys: [client.key], code: 3000, reason: 'again', reconnect: true });
+    await post(`${halley.httpUrl}/halley/disconnect`, {
+      keys: [client.key],
+      code: 3000,
+      reason: 'again',
+      reconnect: true,
+    });
     await eventually(() => opened.length > 0, 5_000, 'a reconnect');
     expect(opened).toEqual(['sse']);
     expect(front.requestCounts.get('/sub/connect')).toBe(2);
@@ -137,7 +154,11 @@ it('over TCP packets come out of the stream whole, however it is split', async (
   const { port } = server.address() as { port: number };
   try {
     const transports = [tcpTransport((host, tcpPort) => connectTcp({ host, port: tcpPort, noDelay: true }))];
-    const { client, texts } = await connected({ nodes: [`tcp://127.0.0.1:${port}`], transports, rooms: ['live://tcp'] });
+    const { client, texts } = await connected({
+      nodes: [`tcp://127.0.0.1:${port}`],
+      transports,
+      rooms: ['live://tcp'],
+    });
     for (const text of ['1', '2', '3']) await pushRoom(halley.httpUrl, 'live://tcp', text);
     await eventually(() => texts.length === 3, 5_000, 'three messages');
     sockets[0]!.destroy();

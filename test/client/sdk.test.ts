@@ -2,7 +2,13 @@
 import { SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { type ClientEvents, type ClientMessage, HalleyClient, type HalleyClientOptions, KimClient } from '../../src/client/index.js';
+import {
+  type ClientEvents,
+  type ClientMessage,
+  HalleyClient,
+  type HalleyClientOptions,
+  KimClient,
+} from '../../src/client/index.js';
 import { eventually, type HalleyProcess, nodeEmpty, post, pushRoom, startHalley } from '../kit/index.js';
 import { type Cutter, startCutter } from './cutter.js';
 
@@ -177,7 +183,9 @@ describe('a client', () => {
 
   it('finds its nodes by nodes/weighted', async () => {
     const port = String(halley.wsPort);
-    const node = await startHalley({ env: { HALLEY_NODE_ADDRS: '127.0.0.1', HALLEY_NODE_DEFAULT_DOMAIN: 'localhost' } });
+    const node = await startHalley({
+      env: { HALLEY_NODE_ADDRS: '127.0.0.1', HALLEY_NODE_DEFAULT_DOMAIN: 'localhost' },
+    });
     try {
       expect(port).not.toBe('');
       const told = await new Told({ nodes: { discover: node.httpUrl } }).connect();
@@ -222,7 +230,11 @@ it('a client fetches a new token where the server says that the old one is no go
     await repaired.connect();
     expect(askedCount).toBe(2);
     repaired.close();
-    const hopeless = new HalleyClient({ nodes: [node.wsUrl], WebSocket, token: () => sign('another-secret-of-thirty-two-bytes!!') });
+    const hopeless = new HalleyClient({
+      nodes: [node.wsUrl],
+      WebSocket,
+      token: () => sign('another-secret-of-thirty-two-bytes!!'),
+    });
     await expect(hopeless.connect()).rejects.toMatchObject({ code: 'CLOSED', details: { code: 3505 } });
   } finally {
     await node.stop();

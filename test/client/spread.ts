@@ -23,7 +23,12 @@ export async function runSpread(clientCount: number, windowMs: number, downMs: n
   const backMs: number[] = [];
   let restartedMs = Number.POSITIVE_INFINITY;
   const clients = Array.from({ length: clientCount }, () => {
-    const client = new HalleyClient({ nodes: [`ws://127.0.0.1:${port}/sub`], WebSocket, mid: 1, handshakeTimeoutMs: 60_000 });
+    const client = new HalleyClient({
+      nodes: [`ws://127.0.0.1:${port}/sub`],
+      WebSocket,
+      mid: 1,
+      handshakeTimeoutMs: 60_000,
+    });
     client.on('open', ({ isReconnect }) => {
       if (isReconnect) backMs.push(performance.now() - restartedMs);
     });
@@ -50,7 +55,12 @@ export async function runSpread(clientCount: number, windowMs: number, downMs: n
 async function startNode(port: number, windowMs: number): Promise<{ readonly port: number; stop(): Promise<void> }> {
   const server = new WebSocketServer({ port, host: '127.0.0.1', perMessageDeflate: false, backlog: 4096 });
   await once(server, 'listening');
-  const welcome = encodePacket(OP.AUTH_REPLY, 0, 1, encodeUtf8(JSON.stringify({ key: 'k', reconnect_window_ms: windowMs, rooms: [] })));
+  const welcome = encodePacket(
+    OP.AUTH_REPLY,
+    0,
+    1,
+    encodeUtf8(JSON.stringify({ key: 'k', reconnect_window_ms: windowMs, rooms: [] })),
+  );
   server.on('connection', (socket) => {
     socket.on('message', () => socket.send(welcome));
     socket.on('error', () => {});
