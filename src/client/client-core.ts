@@ -200,7 +200,7 @@ export class ClientCore {
     if (this.#requests.answered(op, seq, body)) return;
     if (op !== OP.GAP) return;
     const gap = readGap(this.#settings.codec, body);
-    if (gap === undefined) this.#connection.abandon(OWN_CODE.UNREADABLE, 'op 22 must name a scope');
+    if (gap === undefined) this.#connection.abandon(OWN_CODE.UNREADABLE, 'op 22 is malformed');
     else if (gap.scope === 'room') this.#rooms.gapTold(gap);
     else if (gap.scope === 'direct') this.#emitter.emit('gap', { scope: 'direct' });
     else this.#allMissed(gap.epoch, gap.offset);

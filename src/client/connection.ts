@@ -83,7 +83,7 @@ export class Connection {
     this.#interval = new AdaptiveInterval(storage, heartbeat);
     this.#heartbeat = new Heartbeat(timers, this.#interval, heartbeat.deadlineMs, {
       send: (body) => void this.#packet(OP.HEARTBEAT, body),
-      dead: () => this.abandon(OWN_CODE.NO_ANSWER, 'the server did not answer the heartbeat'),
+      dead: () => this.abandon(OWN_CODE.NO_ANSWER, 'no answer to the heartbeat'),
     });
   }
 
@@ -154,7 +154,7 @@ export class Connection {
   #open(attempt: number): void {
     const transport = this.#choice.pick(this.#address);
     if (transport === undefined) {
-      const error = new HalleyError('NO_TRANSPORT', 'no transport connects to this address', {
+      const error = new HalleyError('NO_TRANSPORT', 'no transport takes this address', {
         address: this.#address,
       });
       this.#links.emit('error', error);
@@ -307,11 +307,11 @@ export class Connection {
 }
 
 function endError(code: number, reason: string): HalleyError {
-  return new HalleyError('CLOSED', 'the connection was closed', { code, reason });
+  return new HalleyError('CLOSED', 'the connection ended', { code, reason });
 }
 
 function asHalleyError(error: unknown): HalleyError {
   return error instanceof HalleyError
     ? error
-    : new HalleyError('NO_CONNECTION', 'an attempt to connect failed', { reason: String(error) }, error);
+    : new HalleyError('NO_CONNECTION', 'no connection', { reason: String(error) }, error);
 }

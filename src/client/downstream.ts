@@ -33,7 +33,7 @@ export function readDownstream(bytes: Uint8Array<ArrayBuffer>, sink: DownstreamS
     else sink.control(op, seq, body);
     if (problem !== undefined) return problem;
   }
-  return packets.outcome === PARSE.OK ? undefined : 'not a packet';
+  return packets.outcome === PARSE.OK ? undefined : 'a packet is malformed';
 }
 
 function readRaw(body: Uint8Array<ArrayBuffer>, sink: DownstreamSink): string | undefined {

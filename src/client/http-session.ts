@@ -74,7 +74,7 @@ class HttpLink implements Link, HttpSession {
         return;
       }
       const { session } = (await reply.json()) as { readonly session?: unknown };
-      if (typeof session !== 'string') throw new TypeError('the answer to a connect must hold a session');
+      if (typeof session !== 'string') throw new TypeError('no session in the answer');
       if (this.#isOver) {
         this.#leave(session);
         return;

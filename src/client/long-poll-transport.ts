@@ -25,7 +25,7 @@ async function poll(session: HttpSession, waitMs: number): Promise<void> {
       if (reply.status === 200) {
         const bytes = new Uint8Array(await reply.arrayBuffer());
         const next = Number(reply.headers.get('Halley-Cursor'));
-        if (!(next > cursor)) throw new TypeError(`the cursor must move on: cursor=${next}`);
+        if (!(next > cursor)) throw new TypeError(`cursor=${next}`);
         cursor = next;
         session.message(bytes);
       }

@@ -34,7 +34,7 @@ export class NodeList {
   async next(): Promise<string> {
     if (!this.hasUntried) await this.#refresh();
     const address = this.#addresses[this.#index % this.#addresses.length];
-    if (address === undefined) throw new HalleyError('NO_NODES', 'there must be at least one node to connect to');
+    if (address === undefined) throw new HalleyError('NO_NODES', 'there must be at least one node');
     this.#index += 1;
     this.#triedCount += 1;
     return address;

@@ -124,5 +124,5 @@ export class Requests {
 }
 
 function disconnectedError(op: number): HalleyError {
-  return new HalleyError('DISCONNECTED', 'the connection ended before the answer came', { op });
+  return new HalleyError('DISCONNECTED', 'the connection ended', { op });
 }

@@ -259,7 +259,7 @@ export class Rooms {
     this.#stopRecovery(room);
     room.isLeft = true;
     this.#rooms.delete(room.name);
-    const error = { code: 0, message: 'the room was left before the answer came', temporary: true };
+    const error = { code: 0, message: 'the room was left', temporary: true };
     for (const waiter of room.waiters.splice(0)) waiter({ room: room.name, epoch: 0, offset: 0, error });
   }
 
@@ -317,7 +317,7 @@ export class Rooms {
         this.#links.codec.encode(slice),
         ({ body }) => {
           const results = readRoomResults(this.#links.codec, body);
-          if (results === undefined) this.#links.unreadable('op 19 must hold an array of rooms');
+          if (results === undefined) this.#links.unreadable('op 19 is malformed');
           else for (const result of results) this.#settle(result);
         },
         (error) => {
@@ -373,7 +373,7 @@ export class Rooms {
     const answered = ({ body }: Reply): void => {
       room.cancelRecovery = undefined;
       const answer = readRecovered(codec, body);
-      if (answer === undefined) this.#links.unreadable('op 24 must hold whole batches or a refusal');
+      if (answer === undefined) this.#links.unreadable('op 24 is malformed');
       else if (answer === 'temporary') this.#recoverLater(room, epoch, offset);
       else if (answer === 'refused') room.stream.refused();
       else
