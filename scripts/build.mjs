@@ -1,4 +1,4 @@
-// Build everything that ships: TypeScript and Lua to dist/, then the browser page to dist/page/.
+// Build everything that ships: TypeScript and Lua to dist/, then for browsers the page to dist/page/ and the SDK's bundle.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, cp, mkdir, readdir } from 'node:fs/promises';
@@ -32,6 +32,11 @@ if (existsSync(join(root, 'src/page/page.ts'))) {
     logLevel: 'warning',
   });
   for (const file of ['page.html', 'page.css']) await cp(join(root, 'src/page', file), join(root, 'dist/page', file));
+}
+
+if (existsSync(join(root, 'src/client/index.ts'))) {
+  const { clientBundle } = await import('./client-bundle.mjs');
+  await clientBundle(root, join(root, 'dist/client/halley-client.js'));
 }
 if (existsSync(join(root, 'dist/main.js'))) await chmod(join(root, 'dist/main.js'), 0o755);
 console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
