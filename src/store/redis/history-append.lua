@@ -4,10 +4,15 @@
 --                  i<n> (id of the message in slot n of the last ones), m<id> (its offset)
 -- KEYS[2] log      stream: <offset>-<ms> -> m: message id, operation, body as they are on the channel
 -- KEYS[3] channel  of the room; empty publishes nothing
+-- KEYS[4] writer   string, only for a message of the push channel: who may append those
+-- KEYS[5] pushed   stream: <ms>-<n> -> h: hash of a command of the push channel that was appended
 -- ARGV[1] message (8 bytes id, i32 operation, body)  ARGV[2] maxMessages  ARGV[3] maxAgeMs  ARGV[4] seqTtlMs
--- ARGV[5] logTtlMs  ARGV[6] PUBLISH or SPUBLISH
--- Returns {epoch, offset, 1 when the message was there already}
+-- ARGV[5] logTtlMs  ARGV[6] PUBLISH or SPUBLISH; with KEYS[4] also
+-- ARGV[7] writer  ARGV[8] hash of the command  ARGV[9] pushedWindowMs  ARGV[10] writerTtlMs
+-- Returns {epoch, offset, 1 when the message was there already}; with KEYS[4] and another writer {0, 0, 2}, else also the
+-- message's entry in KEYS[5] as the fourth.
 local LAST_IDS = 32
+if KEYS[4] and redis.call('GET', KEYS[4]) ~= ARGV[7] then return { 0, 0, 2 } end
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local id = string.sub(ARGV[1], 1, 8)
@@ -53,10 +58,18 @@ redis.call('HSET', KEYS[1], 'e', string.format('%.0f', epoch), 'o', string.forma
   string.format('%.0f', oldest_ms), slot, id, 'm' .. id, string.format('%.0f', offset))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
+local entry = ''
+if KEYS[4] then
+  local from_ms = string.format('%.0f', now_ms - tonumber(ARGV[9]))
+  entry = redis.call('XADD', KEYS[5], 'MINID', '~', from_ms, '*', 'h', ARGV[8])
+  redis.call('PEXPIRE', KEYS[5], ARGV[9])
+  redis.call('PEXPIRE', KEYS[4], ARGV[10])
+end
 if ARGV[6] ~= '' then
   local word = 4294967296
   local place = struct.pack('>BI4I4I4I4', 193, math.floor(epoch / word), epoch % word,
     math.floor(offset / word), offset % word)
   redis.call(ARGV[6], KEYS[3], place .. ARGV[1])
 end
+if KEYS[4] then return { epoch, offset, 0, entry } end
 return { epoch, offset, 0 }

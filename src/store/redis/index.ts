@@ -9,6 +9,7 @@ export type { RoomRegistry } from './redis-bus-rooms.js';
 export { RedisDeadLetters, RedisEventStream, type RedisEventsOptions } from './redis-events.js';
 export { RedisUserMarks } from './redis-events-marks.js';
 export { RedisHistory } from './redis-history.js';
+export { RedisHistoryLedger } from './redis-history-ledger.js';
 export { RedisIncrSource, type RedisIncrSourceOptions } from './redis-id-incr.js';
 export { RedisIdSegmentStore } from './redis-id-segments.js';
 export { RedisInbox } from './redis-inbox.js';
