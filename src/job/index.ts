@@ -20,7 +20,7 @@
 export { BusDispatcher, type BusDispatcherParts } from './bus-dispatcher.js';
 export { BusInlet, type BusInletOptions, type BusInletParts, type InletGauges } from './bus-inlet.js';
 export { ClusterAdmin, type ClusterAdminParts } from './cluster-admin.js';
-export { ClusterPusher, type ClusterPusherOptions, type ClusterPusherParts } from './cluster-pusher.js';
+export { ClusterPusher, type ClusterPusherGauges, type ClusterPusherOptions, type ClusterPusherParts } from './cluster-pusher.js';
 export { HistoryIntake, type HistoryIntakeGauges, type HistoryIntakeParts } from './history-intake.js';
 export { InboxReader, type InboxReaderDeps, type InboxReaderGauges } from './inbox-reader.js';
 export { commandBytes, type JobGauges, JobQueue, type JobQueueOptions } from './job-queue.js';
