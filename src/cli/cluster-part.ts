@@ -51,6 +51,7 @@ import {
   SWEEP_PACE,
 } from '../store/redis/index.js';
 import { type Logger, stormGuard } from '../telemetry/index.js';
+import { ClusterMetrics } from './cluster-metrics.js';
 import { rolesOf } from './node-options.js';
 import { wirePushIntake } from './push-intake-wiring.js';
 import { RoomRegistration } from './room-registration.js';
@@ -99,6 +100,7 @@ interface Serving {
   readonly online: RedisOnline;
   readonly reader: InboxReader | undefined;
   readonly runner: JobRunner | undefined;
+  readonly metrics: ClusterMetrics;
 }
 
 export class ClusterPart implements ReadinessProbe {
@@ -334,7 +336,9 @@ export class ClusterPart implements ReadinessProbe {
       liveNodeCount,
       log,
     });
-    this.#serving = { pusher, queue: durable, inlet, historyIntake, admin, online, reader, runner };
+    const counted = { pusher, queue: durable, inlet, historyIntake, reader, runner };
+    const metrics = new ClusterMetrics({ link, nodes, sessions, bus, ...counted });
+    this.#serving = { ...counted, admin, online, metrics };
     await bus.start(
       new BusDispatcher({
         bus,

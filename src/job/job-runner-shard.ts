@@ -55,6 +55,7 @@ export interface ShardCounts {
   buried: number;
   rerouted: number;
   retried: number;
+  claimed: number;
 }
 
 interface HistoryWork {
@@ -198,6 +199,7 @@ export class ShardDrain {
       this.#unansweredCount = 0;
       if (claimed.isNew) this.#deps.onNewGroup(this.lease.shard);
       this.#lastReadId = claimed.lastReadId;
+      this.#counts.claimed += claimed.entries.length;
       const lastClaimed = claimed.entries.at(-1);
       // Behind what came: all before it is held here, open, and must not be claimed again.
       this.#claimAfterId = claimed.hasMore ? (lastClaimed?.entryId ?? this.#claimAfterId) : undefined;

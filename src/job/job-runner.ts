@@ -57,6 +57,8 @@ export interface JobRunnerGauges {
   readonly buriedCount: number;
   readonly reroutedCount: number;
   readonly retriedCount: number;
+  /** Read by an earlier owner and taken over. */
+  readonly claimedCount: number;
   readonly queueLostCount: number;
 }
 
@@ -82,7 +84,7 @@ export class JobRunner {
   readonly #owned = new Map<number, Owned>();
   /** Shards whose group this job has seen: where it is missing later, the data is gone. */
   readonly #knownShards = new Set<number>();
-  readonly #counts: ShardCounts = { finished: 0, delivered: 0, buried: 0, rerouted: 0, retried: 0 };
+  readonly #counts: ShardCounts = { finished: 0, delivered: 0, buried: 0, rerouted: 0, retried: 0, claimed: 0 };
   readonly #salvages = new Set<Promise<void>>();
   #queueLostCount = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -123,6 +125,11 @@ export class JobRunner {
     this.#deps.shards.close();
   }
 
+  /** Shards in this job's hands now. */
+  get ownedShards(): readonly number[] {
+    return [...this.#owned.keys()];
+  }
+
   gauges(): JobRunnerGauges {
     let openCount = 0;
     let slowNodeCount = 0;
@@ -131,7 +138,7 @@ export class JobRunner {
       openCount += gauges.openCount;
       slowNodeCount += gauges.slowNodeCount;
     }
-    const { finished, delivered, buried, rerouted, retried } = this.#counts;
+    const { finished, delivered, buried, rerouted, retried, claimed } = this.#counts;
     return {
       shardCount: this.#owned.size,
       openCount,
@@ -141,6 +148,7 @@ export class JobRunner {
       buriedCount: buried,
       reroutedCount: rerouted,
       retriedCount: retried,
+      claimedCount: claimed,
       queueLostCount: this.#queueLostCount,
     };
   }

@@ -24,6 +24,7 @@ export {
 export { type NodeReport, RedisNodes, type RedisNodesOptions } from './redis-nodes.js';
 export { RedisOnline, type RedisOnlineOptions } from './redis-online.js';
 export { RedisQueue, type RedisQueueGauges, type RedisQueueOptions } from './redis-queue.js';
+export { type QueueDepth, readQueueDepth } from './redis-queue-depth.js';
 export { RedisQueueShards, type RedisQueueShardsOptions } from './redis-queue-shards.js';
 export { RedisRoomNodes } from './redis-room-nodes.js';
 export { RedisSessionMap } from './redis-session-map.js';

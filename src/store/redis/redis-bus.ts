@@ -162,7 +162,8 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     this.#losses = new BusLosses({
       isUp: () => link.isUp,
       allChannel: this.#allChannel,
-      tell: (kind, channel, serial) => this.#sendCounted(kind, channel, { kind: 'probe', serial }),
+      tell: (kind, channel, serial) =>
+        this.#publishBytes(kind, channel, this.#encode(this.#sent.next(channel), { kind: 'probe', serial }), false),
     });
     this.#stopListening = link.onUp(() => this.#losses.tellSoon());
   }
@@ -274,48 +275,38 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
    * @throws HalleyError BUS_AWAY: it may or may not have been published
    */
   publish(channel: string, bytes: Uint8Array): Promise<number> {
-    return this.#publishBytes('ordinary', channel, bytes);
+    return this.#publishBytes('ordinary', channel, bytes, false);
   }
 
   #send(kind: ChannelKind, channel: string, message: BusMessage): Promise<number> {
-    return this.#sendCounted(kind, channel, message).then(
-      (receiverCount) => {
-        this.#publishedCount += 1;
-        return receiverCount;
-      },
-      (error: unknown) => {
-        this.#losses.note(kind, channel);
-        throw error;
-      },
-    );
+    return this.#publishBytes(kind, channel, this.#encode(this.#sent.next(channel), message), true);
   }
 
-  #sendCounted(kind: ChannelKind, channel: string, message: BusMessage): Promise<number> {
-    return this.#sendAs(this.#sent.next(channel), kind, channel, message);
+  #encode(counter: number, message: BusMessage): Uint8Array {
+    return encodeBusEnvelope({ serverId: this.serverId, incarnation: this.#incarnation, counter }, message);
   }
 
-  #sendAs(counter: number, kind: ChannelKind, channel: string, message: BusMessage): Promise<number> {
-    const origin = { serverId: this.serverId, incarnation: this.#incarnation, counter };
-    return this.#publishBytes(kind, channel, encodeBusEnvelope(origin, message));
-  }
-
-  async #publishBytes(kind: ChannelKind, channel: string, bytes: Uint8Array): Promise<number> {
+  /** @param isTold its loss is told to whom it was for */
+  async #publishBytes(kind: ChannelKind, channel: string, bytes: Uint8Array, isTold: boolean): Promise<number> {
     const { commands } = this.#link;
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     try {
-      return Number(
-        await (kind === 'sharded' ? commands.spublish(channel, buffer) : commands.publish(channel, buffer)),
-      );
+      const receiverCount = await (kind === 'sharded'
+        ? commands.spublish(channel, buffer)
+        : commands.publish(channel, buffer));
+      if (isTold) this.#publishedCount += 1;
+      return Number(receiverCount);
     } catch (error) {
+      if (isTold) this.#losses.note(kind, channel);
       throw new HalleyError('BUS_AWAY', 'a message could not be published', { channel, bytes: bytes.length }, error);
     }
   }
 
   #publishProbe(target: ProbeTarget, room: string, serial: number): Promise<number> {
-    const message: BusMessage = { kind: 'probe', serial };
     // Not counted: one that gets lost is no loss.
-    if (target === 'room') return this.#sendAs(0, this.#channelKind, this.#link.keys.roomChannel(room), message);
-    return this.#sendAs(0, target === 'node' ? this.#channelKind : 'ordinary', this.#nodeChannel, message);
+    const bytes = this.#encode(0, { kind: 'probe', serial });
+    if (target === 'room') return this.#publishBytes(this.#channelKind, this.#link.keys.roomChannel(room), bytes, false);
+    return this.#publishBytes(target === 'node' ? this.#channelKind : 'ordinary', this.#nodeChannel, bytes, false);
   }
 
   /** Rooms in turn; a room that is still being linked is passed over. */

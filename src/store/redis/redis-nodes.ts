@@ -217,6 +217,11 @@ export class RedisNodes implements NodeDirectory {
     return !this.live().some(({ isSettling }) => isSettling === true);
   }
 
+  /** This node itself writes its sessions and rooms again. */
+  get isSettling(): boolean {
+    return this.#settlingCount > 0;
+  }
+
   /** Sessions and rooms are being written again; the others are told so, and told when it is done. */
   async settle(rewrite: () => MaybePromise<unknown>): Promise<void> {
     this.#settlingCount += 1;
