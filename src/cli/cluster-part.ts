@@ -467,7 +467,7 @@ export class ClusterPart implements ReadinessProbe {
             return PUSH_OUTCOME.OK;
           },
         },
-        isSettled: () => nodes.isSettled,
+        unsettled: () => nodes.unsettled,
         log: this.#log,
         onQueueLost: (shard) => this.noteLoss(`durable pushes of shard ${shard}`),
       },

@@ -143,7 +143,7 @@ describe('the pusher of a cluster', () => {
       'all at 25 4',
       'a keys k1! 5',
     ]);
-    expect(world.pusher.gauges()).toEqual({ queuedCount: 0, queuedBytes: 0, lostCount: 0, rejectedCount: 0 });
+    expect(world.pusher.gauges()).toMatchObject({ queuedCount: 0, queuedBytes: 0, lostCount: 0, rejectedCount: 0 });
   });
 
   it('draws one id per room and per push, and keeps the one that a push has', async () => {
@@ -262,7 +262,7 @@ describe('the pusher of a cluster', () => {
     await settle();
     expect([world.published, world.pusher.gauges()]).toEqual([
       [],
-      { queuedCount: 0, queuedBytes: 0, lostCount: 2, rejectedCount: 0 },
+      expect.objectContaining({ queuedCount: 0, queuedBytes: 0, lostCount: 2, rejectedCount: 0 }),
     ]);
   });
 

@@ -32,8 +32,11 @@ export interface JobRunnerDeps {
   readonly roomNodes: Pick<RoomNodes, 'nodesOf' | 'sweep'>;
   /** Absent: no room keeps a history. */
   readonly appender?: DurableRoomAppender;
-  /** False: sessions and rooms in Redis are not complete at the moment. Default: they always are. */
-  readonly isSettled?: () => boolean;
+  /**
+   * Server ids of nodes whose sessions and rooms in Redis may be incomplete; undefined: nothing is known of the nodes at the moment.
+   * Default: none.
+   */
+  readonly unsettled?: () => readonly string[] | undefined;
   readonly log: Logger;
   readonly clock?: Clock;
   /** Redis came back without a shard that this job had: how many pushes went with it nobody knows. */
@@ -80,7 +83,7 @@ export class JobRunner {
   readonly #clock: Clock;
   readonly #nodes: JobNodes;
   readonly #router: PushRouter;
-  readonly #isSettled: () => boolean;
+  readonly #unsettled: () => readonly string[] | undefined;
   readonly #owned = new Map<number, Owned>();
   /** Shards whose group this job has seen: where it is missing later, the data is gone. */
   readonly #knownShards = new Set<number>();
@@ -97,12 +100,13 @@ export class JobRunner {
     this.#deps = deps;
     this.#options = options;
     this.#clock = deps.clock ?? systemClock;
-    this.#isSettled = deps.isSettled ?? (() => true);
+    this.#unsettled = deps.unsettled ?? (() => []);
     this.#nodes = new JobNodes(deps.directory, this.#clock, options.unknownNodeGraceMs ?? UNKNOWN_NODE_GRACE_MS);
     this.#router = new PushRouter({
       sessions: deps.sessions,
       roomNodes: deps.roomNodes,
       nodes: this.#nodes,
+      unsettled: () => this.#unsettled() ?? [],
       appender: deps.appender,
     });
   }
@@ -189,7 +193,7 @@ export class JobRunner {
       {
         ...this.#deps,
         appender: this.#deps.appender,
-        isSettled: this.#isSettled,
+        isInformed: () => this.#unsettled() !== undefined,
         router: this.#router,
         nodes: this.#nodes,
         clock: this.#clock,
@@ -238,7 +242,8 @@ export class JobRunner {
     for (let attempt = 0; attempt < SALVAGE_ATTEMPTS && !this.#isStopping; attempt++) {
       try {
         // Where the same process has a new lease, it empties the inbox itself and is settled when it has.
-        if (this.#nodes.successorOf(node) !== undefined && !this.#isSettled()) throw new Error('nodes are settling');
+        const isWriting = this.#unsettled()?.includes(node.serverId) ?? true;
+        if (this.#nodes.successorOf(node) !== undefined && isWriting) throw new Error('the node is settling');
         await this.#salvageOnce(node);
         return;
       } catch (error) {

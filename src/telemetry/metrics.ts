@@ -70,7 +70,7 @@ export const METRICS = [
   counter('recover_refused', 'Recoveries that were refused: too old, too much, another epoch, or no time for it.'),
   counter('recover_bytes', 'Bytes of recovered messages sent to buckets.'),
   counter('bucket_restarts', 'Buckets started again after a crash.'),
-  gauge('redis_up', '1 while Redis answers this node.'),
+  gauge('redis_up', 'Redis answers this node: 1, else 0.'),
   counter('redis_reconnects', 'Times that Redis answered again after it had not.'),
   counter('redis_timeouts', 'Commands that Redis did not answer in time (cluster.command_timeout_ms).'),
   counter('bus_out', 'Messages to other nodes that Redis took.'),
@@ -103,7 +103,7 @@ export const METRICS = [
   counter('inbox_repeated', 'Repeats of durable pushes that this node dropped.'),
   gauge('sessions_outstanding', 'Sessions that Redis could not be told yet.'),
   counter('sessions_rewritten', 'Sessions written again after Redis was away or lost its data.'),
-  gauge('settling', '1 while this node writes its sessions and rooms again.'),
+  gauge('settling', 'This node writes its sessions and rooms again: 1, else 0.'),
 ] as const satisfies readonly MetricRow[];
 
 export type MetricName = (typeof METRICS)[number]['name'];

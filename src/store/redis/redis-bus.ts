@@ -365,7 +365,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     // The hole is told with it, not once more behind it.
     if (linked !== undefined) {
       linked.seen.isHole(origin);
-      if (linked.endsAtMs === 0) this.#missed(listener, { kind: 'room', room: linked.room });
+      this.#roomMissed(listener, linked);
     } else if (channel === this.#nodeChannel) {
       this.#seenByNode.isHole(origin);
       this.#missed(listener, { kind: 'direct' });
@@ -374,9 +374,16 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
       if (message.serial === LOSS.OF_CHANNEL) this.#missed(listener, { kind: 'all' });
       else if (message.serial === LOSS.DIRECT) this.#missed(listener, { kind: 'direct' });
       else if (message.serial === LOSS.EVERY_ROOM) {
-        for (const { room, endsAtMs } of this.#rooms.all()) if (endsAtMs === 0) this.#missed(listener, { kind: 'room', room });
+        for (const each of this.#rooms.all()) this.#roomMissed(listener, each);
       }
     }
+  }
+
+  /** What has a place in a history is fetched from there; what never got one leaves no hole. */
+  #roomMissed(listener: BusListener, { room, endsAtMs }: LinkedRoom): void {
+    if (endsAtMs > 0) return;
+    if (this.#options.hasHistory?.(room) === true) listener.onRoomsMissed([room]);
+    else this.#missed(listener, { kind: 'room', room });
   }
 
   #missed(listener: BusListener, scope: GapScope): void {
