@@ -78,7 +78,6 @@ export class IntakeLine {
     this.#nextIndex = this.#headIndex;
   }
 
-
   /** This node has appended it. Returns the bodies that are let go. */
   appended(push: HeldPush, entryId: string): readonly HeldPush[] {
     push.isDone = true;

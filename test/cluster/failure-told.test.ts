@@ -72,7 +72,8 @@ it('a direct push that was accepted into a frozen Redis arrives or is told as a 
   );
   expect(sum('bus_lost')).toBeGreaterThan(0);
   expect(sum('redis_reconnects')).toBeGreaterThan(0);
-  expect(sum('push_refused_away')).toBeGreaterThanOrEqual(ROOMS);
+  // Short leases of machine ids end before the silence is noticed: either way nobody got the push, and the answer says so.
+  expect(sum('push_refused_away') + sum('push_refused_ids')).toBeGreaterThanOrEqual(ROOMS);
   // The gaps a seat has had since: who misses something has one of its room.
   const untold = () => {
     const told = crowd.seats.filter(
