@@ -4,8 +4,7 @@
  *
  * Threads: control thread only.
  */
-import type { ClusterPusher, HistoryIntake, InboxReader, JobRunner } from '../job/index.js';
-import type { BusInlet } from '../job/index.js';
+import type { BusInlet, ClusterPusher, HistoryIntake, InboxReader, JobRunner } from '../job/index.js';
 import {
   type QueueDepth,
   type RedisBus,
@@ -100,9 +99,12 @@ export class ClusterMetrics {
     this.#isAsking = true;
     const { serverId, nodeEpoch } = nodes;
     // No answer: the next second asks again.
-    this.#depth = await readQueueDepth(link, runner?.ownedShards ?? [], { serverId, nodeEpoch }, nodes.clock.nowMs()).catch(
-      () => this.#depth,
-    );
+    this.#depth = await readQueueDepth(
+      link,
+      runner?.ownedShards ?? [],
+      { serverId, nodeEpoch },
+      nodes.clock.nowMs(),
+    ).catch(() => this.#depth);
     this.#isAsking = false;
   }
 }

@@ -37,7 +37,11 @@ afterAll(removeDataDirs);
 it('durable pushes flow again while sessions are still being written, and none is lost or out of order', async () => {
   redis = await startRedis({ args: AOF });
   // 100 sessions a second: 200 sessions per node are two seconds and more.
-  const env = { HALLEY_CLUSTER_PREFIX: 'settle', HALLEY_CLUSTER_REWRITE_PER_S: '100', HALLEY_CLUSTER_LEASE_MS: '10000' };
+  const env = {
+    HALLEY_CLUSTER_PREFIX: 'settle',
+    HALLEY_CLUSTER_REWRITE_PER_S: '100',
+    HALLEY_CLUSTER_LEASE_MS: '10000',
+  };
   nodes = await startNodes(redis.url, 3, env);
   crowd = new Crowd(ROOMS);
   await crowd.fill(nodes, CLIENTS);
@@ -67,6 +71,8 @@ it('durable pushes flow again while sessions are still being written, and none i
   await nothingMissing(crowd.seats, load, KIND.DURABLE);
   expect(disorder(crowd.seats, [KIND.DURABLE])).toEqual([]);
   const figures = { acceptedAgainMs, flowsAgainMs, settledMs };
-  process.stdout.write(`settle: ${JSON.stringify(figures, (_, value) => (typeof value === 'number' ? Math.round(value) : value))}\n`);
+  process.stdout.write(
+    `settle: ${JSON.stringify(figures, (_, value) => (typeof value === 'number' ? Math.round(value) : value))}\n`,
+  );
   expect(flowsAgainMs).toBeLessThan(settledMs + 500);
 }, 90_000);

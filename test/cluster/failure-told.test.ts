@@ -76,12 +76,15 @@ it('a direct push that was accepted into a frozen Redis arrives or is told as a 
   expect(sum('push_refused_away') + sum('push_refused_ids')).toBeGreaterThanOrEqual(ROOMS);
   // The gaps a seat has had since: who misses something has one of its room.
   const untold = () => {
-    const told = crowd.seats.filter(
-      ({ client, room }, index) =>
-        client.gaps.slice(before[index]).some((gap) => gap.scope === 'room' && gap.room === roomName(room)),
+    const told = crowd.seats.filter(({ client, room }, index) =>
+      client.gaps.slice(before[index]).some((gap) => gap.scope === 'room' && gap.room === roomName(room)),
     );
     const extended = crowd.seats.filter(({ isExtended }) => isExtended);
-    return missing(extended.filter((seat) => !told.includes(seat)), load as Load, KIND.DIRECT);
+    return missing(
+      extended.filter((seat) => !told.includes(seat)),
+      load as Load,
+      KIND.DIRECT,
+    );
   };
   await eventually(() => untold().length === 0, 8_000, 'every accepted push has arrived or is told');
   expect(load.statusCount(KIND.DIRECT, 0)).toBe(0);

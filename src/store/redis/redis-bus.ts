@@ -305,7 +305,8 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   #publishProbe(target: ProbeTarget, room: string, serial: number): Promise<number> {
     // Not counted: one that gets lost is no loss.
     const bytes = this.#encode(0, { kind: 'probe', serial });
-    if (target === 'room') return this.#publishBytes(this.#channelKind, this.#link.keys.roomChannel(room), bytes, false);
+    if (target === 'room')
+      return this.#publishBytes(this.#channelKind, this.#link.keys.roomChannel(room), bytes, false);
     return this.#publishBytes(target === 'node' ? this.#channelKind : 'ordinary', this.#nodeChannel, bytes, false);
   }
 
@@ -360,7 +361,12 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   }
 
   /** Its producer says that something in front of this may be missing. */
-  #onLoss(listener: BusListener, linked: LinkedRoom | undefined, channel: string, { origin, message }: BusEnvelope): void {
+  #onLoss(
+    listener: BusListener,
+    linked: LinkedRoom | undefined,
+    channel: string,
+    { origin, message }: BusEnvelope,
+  ): void {
     if (message.kind !== 'probe') return;
     // The hole is told with it, not once more behind it.
     if (linked !== undefined) {

@@ -45,9 +45,7 @@ export class RedisHistoryLedger implements PushLedger {
   async read(room: string, afterId: string, maxCount: number): Promise<readonly LedgerEntry[]> {
     const { keys, commands } = this.#link;
     const key = keys.room(room, 'pushed');
-    return entriesOf(
-      await this.#ask(room, () => commands.xrangeBuffer(key, fromOf(afterId), '+', 'COUNT', maxCount)),
-    );
+    return entriesOf(await this.#ask(room, () => commands.xrangeBuffer(key, fromOf(afterId), '+', 'COUNT', maxCount)));
   }
 
   async append(room: string, writer: string, push: LedgerAppend): Promise<string | undefined> {
