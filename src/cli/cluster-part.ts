@@ -16,10 +16,10 @@ import {
   BusInlet,
   ClusterAdmin,
   ClusterPusher,
+  type HistoryIntake,
   InboxReader,
   type JobQueue,
   JobRunner,
-  PushIntake,
 } from '../job/index.js';
 import { decodeHistoryEnvelope } from '../protocol/index.js';
 import {
@@ -36,7 +36,6 @@ import {
   LeasedMachineIds,
   type MachineIdOptions,
   RedisBus,
-  RedisBusErrors,
   RedisHistory,
   RedisInbox,
   RedisLink,
@@ -52,7 +51,9 @@ import {
   SWEEP_PACE,
 } from '../store/redis/index.js';
 import { type Logger, stormGuard } from '../telemetry/index.js';
+import { ClusterMetrics } from './cluster-metrics.js';
 import { rolesOf } from './node-options.js';
+import { wirePushIntake } from './push-intake-wiring.js';
 import { RoomRegistration } from './room-registration.js';
 import { within } from './within.js';
 
@@ -94,10 +95,12 @@ interface Serving {
   readonly pusher: ClusterPusher;
   readonly queue: RedisQueue;
   readonly inlet: BusInlet;
+  readonly historyIntake: HistoryIntake | undefined;
   readonly admin: ClusterAdmin;
   readonly online: RedisOnline;
   readonly reader: InboxReader | undefined;
   readonly runner: JobRunner | undefined;
+  readonly metrics: ClusterMetrics;
 }
 
 export class ClusterPart implements ReadinessProbe {
@@ -107,6 +110,7 @@ export class ClusterPart implements ReadinessProbe {
   readonly history: RedisHistory;
   readonly bus: RedisBus;
   readonly #config: Config;
+  readonly #rules: HistoryRules;
   readonly #log: Logger;
   readonly #sweeper: RedisSessionSweeper;
   readonly #roomNodes: RedisRoomNodes;
@@ -163,6 +167,7 @@ export class ClusterPart implements ReadinessProbe {
   private constructor(config: Config, rules: HistoryRules, node: ClusterNode, link: RedisLink, nodes: RedisNodes) {
     const { cluster, limits } = config;
     this.#config = config;
+    this.#rules = rules;
     this.#log = node.log;
     this.link = link;
     this.nodes = nodes;
@@ -318,12 +323,22 @@ export class ClusterPart implements ReadinessProbe {
       log,
       roomsPerSec: cluster.rewrite_per_s,
     });
-    this.#serving = { pusher, queue: durable, inlet, admin, online, reader, runner };
-    const intake = new PushIntake(limits.push_body_bytes, {
+    const messageMaxBytes = limits.push_body_bytes;
+    const rules = this.#rules;
+    const { intake, history: historyIntake } = wirePushIntake({
+      messageMaxBytes,
+      bounds,
+      rules,
+      link,
+      nodes,
       inlet,
-      errors: new RedisBusErrors(link, log),
+      ids,
       liveNodeCount,
+      log,
     });
+    const counted = { pusher, queue: durable, inlet, historyIntake, reader, runner };
+    const metrics = new ClusterMetrics({ link, nodes, sessions, bus, ...counted });
+    this.#serving = { ...counted, admin, online, metrics };
     await bus.start(
       new BusDispatcher({
         bus,
@@ -401,6 +416,7 @@ export class ClusterPart implements ReadinessProbe {
     serving.pusher.close();
     // Redis has taken them; this node's own share of them is on its way back.
     if (isDrained && this.bus.isSubscribed) await this.bus.echo(leftMs());
+    await within(Promise.resolve(serving.historyIntake?.close()), leftMs());
     // What this cuts off ends by itself: leases, and pushes that nobody has acknowledged.
     await within(handedOn, leftMs());
     await within(Promise.resolve(serving.reader?.stop()), leftMs());
@@ -451,7 +467,7 @@ export class ClusterPart implements ReadinessProbe {
             return PUSH_OUTCOME.OK;
           },
         },
-        isSettled: () => nodes.isSettled,
+        unsettled: () => nodes.unsettled,
         log: this.#log,
         onQueueLost: (shard) => this.noteLoss(`durable pushes of shard ${shard}`),
       },

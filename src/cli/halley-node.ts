@@ -440,6 +440,7 @@ export class HalleyNode implements ReadinessProbe {
       counters.set(METRIC.heap_used_bytes, process.memoryUsage().heapUsed);
       runtimeCounters.sample();
       upstream?.sample(counters, runtimeCounters);
+      cluster?.serving.metrics.sample(counters, runtimeCounters);
       runtimeCounters.grow(METRIC.queue_rejected, gauges.rejectedCount);
       setAcceptGates(
         acceptGate,

@@ -22,6 +22,7 @@ function setUp() {
     isUp: true,
     publishRoom: async () => 1,
     publishAll: async () => 1,
+    mayBeLost: () => {},
     publishNode: async (serverId: string, message: BusNodeMessage) => {
       answers.push([serverId, message]);
       if (serverId === 'gone') throw new Error('away');

@@ -67,6 +67,8 @@ export class BusDispatcher implements BusListener {
   }
 
   onMissed(scope: GapScope): void {
+    // What goes to all and what goes to the push channel comes by the same connection.
+    if (scope.kind === 'all') this.#parts.intake.missed();
     this.#parts.inlet.missed(scope);
   }
 

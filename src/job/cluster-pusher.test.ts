@@ -29,6 +29,7 @@ interface Deferred {
 class World {
   isUp = true;
   readonly published: string[] = [];
+  readonly told: string[] = [];
   readonly envelopes: { readonly messageId?: Uint8Array }[] = [];
   /** With it on, publishes wait in `publishing`. */
   isHolding = false;
@@ -47,6 +48,7 @@ class World {
       get isUp() {
         return world.isUp;
       },
+      mayBeLost: (scope) => world.told.push(scope.kind === 'room' ? `room ${scope.room}` : scope.kind),
       publishRoom: (room, message) => world.#publish(`room ${room}`, message),
       publishAll: (message) => world.#publish(`all at ${message.speedPerSec}`, message),
       publishNode: (serverId, message: BusNodeMessage) =>
@@ -141,7 +143,7 @@ describe('the pusher of a cluster', () => {
       'all at 25 4',
       'a keys k1! 5',
     ]);
-    expect(world.pusher.gauges()).toEqual({ queuedCount: 0, queuedBytes: 0, lostCount: 0, rejectedCount: 0 });
+    expect(world.pusher.gauges()).toMatchObject({ queuedCount: 0, queuedBytes: 0, lostCount: 0, rejectedCount: 0 });
   });
 
   it('draws one id per room and per push, and keeps the one that a push has', async () => {
@@ -208,11 +210,31 @@ describe('the pusher of a cluster', () => {
     expect(world.pusher.gauges().lostCount).toBe(2);
     expect(world.published).toEqual(['room r1 1', 'room r2 1', 'room r1 3']);
     expect(world.log.records.map(({ level, message }) => [level, message])).toEqual([
-      ['warn', 'a push to the cluster was lost'],
+      ['warn', 'a push to the cluster may be lost; whom it was for is told a Gap'],
     ]);
     for (const one of world.publishing) one.resolve();
     await settle();
     expect(world.pusher.gauges().queuedCount).toBe(0);
+    // What the bus could not publish it tells itself; whom a lookup would have found nobody knows.
+    expect(world.told).toEqual(['direct']);
+    world.pusher.push(toRooms(4, 'hist'));
+    world.publishing.at(-1)?.reject();
+    await settle();
+    expect(world.told).toEqual(['direct', 'room hist']);
+  });
+
+  it('says in numbers why it refuses', () => {
+    world.isUp = false;
+    expect(world.pusher.push(toRooms(1, 'r'))).toBe('full');
+    world.isUp = true;
+    world.idsLeft = 0;
+    expect(world.pusher.push(toRooms(2, 'r'))).toBe('full');
+    expect(world.pusher.gauges()).toMatchObject({ rejectedCount: 2, awayCount: 1, idsStoppedCount: 1 });
+    expect(world.log.records[0]?.fields).toMatchObject({
+      reason: 'Redis does not answer',
+      maxCount: OPTIONS.maxCount,
+      heldCount: 0,
+    });
   });
 
   it('drains until Redis has answered everything, and says so when the time is over first', async () => {
@@ -240,7 +262,7 @@ describe('the pusher of a cluster', () => {
     await settle();
     expect([world.published, world.pusher.gauges()]).toEqual([
       [],
-      { queuedCount: 0, queuedBytes: 0, lostCount: 2, rejectedCount: 0 },
+      expect.objectContaining({ queuedCount: 0, queuedBytes: 0, lostCount: 2, rejectedCount: 0 }),
     ]);
   });
 

@@ -5,8 +5,11 @@
  * Threads: control thread only.
  * Guarantees: **at most once**. `ok` means: it will be published, in the order of the calls over all targets (on Redis Cluster
  *   per channel, since channels live on different servers). A publish that fails in flight, and a push whose lookup fails, is
- *   lost for those it was meant for, counted in `lostCount` and logged; receivers see the hole in the numbers and tell a Gap.
- *   Who cannot lose a push uses the durable queue. `full` while Redis is away or the bounds are reached: nobody got it.
+ *   lost for those it was meant for as far as this node can know (Redis may have carried it out), counted in `lostCount` and
+ *   logged, and they are told a Gap when Redis answers again: `ok` is followed by the message or by a Gap. Except in a room with
+ *   history: what never got a place leaves no hole there, so that loss is counted and logged only.
+ *   Who cannot lose a push uses the durable queue. `full`: nobody got it, because Redis is away, the bounds are reached, or this
+ *   node may not draw ids just now (its machine id's lease, `id.lease_ms`, was not renewed in time); the gauges and the log say which.
  *   Lookups of keys and mids run ahead in parallel; nothing overtakes. Bound: `maxCount` messages and `maxBytes` bytes,
  *   counted until Redis has answered.
  * Hot path: push() of a room: one envelope, one promise; commands of one turn leave in one write (bench/store/redis-bus.bench.ts).
@@ -15,6 +18,7 @@ import { OUTCOME, type Outcome } from '../errors/index.js';
 import {
   type ClusterBus,
   type ClusterSessions,
+  type GapScope,
   PUSH_OUTCOME,
   type PushCommand,
   type Pusher,
@@ -51,7 +55,18 @@ export interface ClusterPusherParts {
 }
 
 /** Starts what leaves for one push. */
-type Send = () => Promise<unknown>;
+interface Send {
+  readonly start: () => Promise<unknown>;
+  /** Whom to tell where it fails; undefined: the bus does. */
+  readonly scope: GapScope | undefined;
+}
+
+export interface ClusterPusherGauges extends JobGauges {
+  /** Of the rejected ones: Redis did not answer. */
+  readonly awayCount: number;
+  /** Of the rejected ones: this node might not draw ids. */
+  readonly idsStoppedCount: number;
+}
 
 interface Entry {
   readonly command: PushCommand;
@@ -77,6 +92,8 @@ export class ClusterPusher implements Pusher {
   #heldBytes = 0;
   #lostCount = 0;
   #rejectedCount = 0;
+  #awayCount = 0;
+  #idsStoppedCount = 0;
   #isClosed = false;
 
   constructor(options: ClusterPusherOptions, parts: ClusterPusherParts) {
@@ -97,11 +114,18 @@ export class ClusterPusher implements Pusher {
     // Each room has an envelope of its own with the body in it.
     const bytes = commandBytes(command) + (count - 1) * command.body.byteLength;
     if (count > maxCount || bytes > maxBytes) return PUSH_OUTCOME.TOO_LARGE;
-    if (!this.#parts.bus.isUp || this.#heldCount + count > maxCount || this.#heldBytes + bytes > maxBytes) {
-      return this.#reject();
+    if (!this.#parts.bus.isUp) {
+      this.#awayCount += 1;
+      return this.#reject('Redis does not answer', count, bytes);
+    }
+    if (this.#heldCount + count > maxCount || this.#heldBytes + bytes > maxBytes) {
+      return this.#reject('too much waits for an answer of Redis (queue.max_messages, queue.max_bytes)', count, bytes);
     }
     const ids = this.#drawIds(command, count);
-    if (ids === undefined) return this.#reject();
+    if (ids === undefined) {
+      this.#idsStoppedCount += 1;
+      return this.#reject('no ids may be drawn: the lease of the machine id or its mark on disk is late', count, bytes);
+    }
     const entry: Entry = { command, count, bytes, sends: undefined };
     this.#heldCount += count;
     this.#heldBytes += bytes;
@@ -113,8 +137,10 @@ export class ClusterPusher implements Pusher {
     return PUSH_OUTCOME.OK;
   }
 
-  gauges(): JobGauges {
+  gauges(): ClusterPusherGauges {
     return {
+      awayCount: this.#awayCount,
+      idsStoppedCount: this.#idsStoppedCount,
       queuedCount: this.#heldCount,
       queuedBytes: this.#heldBytes,
       lostCount: this.#lostCount,
@@ -143,8 +169,11 @@ export class ClusterPusher implements Pusher {
     this.#log.flush();
   }
 
-  #reject(): PushOutcome {
+  #reject(reason: string, count: number, bytes: number): PushOutcome {
     this.#rejectedCount += 1;
+    const { maxCount, maxBytes } = this.#options;
+    const held = { heldCount: this.#heldCount, heldBytes: this.#heldBytes };
+    this.#log.logger.warn({ reason, count, bytes, ...held, maxCount, maxBytes }, 'a push to the cluster was refused');
     return PUSH_OUTCOME.FULL;
   }
 
@@ -161,22 +190,27 @@ export class ClusterPusher implements Pusher {
   #toRoom(room: string, { op, body, place }: PushCommand, ids: Uint8Array, index: number): Send {
     const messageId = ids.subarray(index * MESSAGE_ID_BYTES, (index + 1) * MESSAGE_ID_BYTES);
     const { bus, history } = this.#parts;
-    if (history?.hasHistory(room) === true) return () => history.appender.append(room, op, body, messageId);
-    return () =>
-      bus.publishRoom(room, { kind: 'room', op, body, messageId, ...(place === undefined ? {} : { place }) });
+    if (history?.hasHistory(room) === true) {
+      // Not repeated: what came behind it may have its place already.
+      return { start: () => history.appender.append(room, op, body, messageId), scope: { kind: 'room', room } };
+    }
+    const message = { kind: 'room', op, body, messageId, ...(place === undefined ? {} : { place }) } as const;
+    return { start: () => bus.publishRoom(room, message), scope: undefined };
   }
 
   #toAll({ op, body }: PushCommand, speedPerSec: number, messageId: Uint8Array): Send {
     const { bus, liveNodeCount } = this.#parts;
-    return () =>
+    const start = () =>
       bus.publishAll({ kind: 'all', op, body, messageId, speedPerSec: shareOf(speedPerSec, liveNodeCount()) });
+    return { start, scope: undefined };
   }
 
   async #lookUp(entry: Entry, messageId: Uint8Array): Promise<void> {
     try {
       entry.sends = await this.#toNodes(entry.command, messageId);
     } catch (error) {
-      this.#lose(error, entry.count, entry.command);
+      // Whoever it was meant for: nobody knows where that is.
+      this.#lose(error, entry.count, entry.command, { kind: 'direct' });
       entry.sends = NOTHING;
     }
     this.#publishReady();
@@ -189,12 +223,14 @@ export class ClusterPusher implements Pusher {
       const found = await sessions.byKeys(distinct(target.keys));
       const ignoresWatchSet = target.ignoresWatchSet === true;
       for (const [serverId, keys] of byNode(found, ({ key }) => key)) {
-        sends.push(() => bus.publishNode(serverId, { kind: 'keys', keys, ignoresWatchSet, op, body, messageId }));
+        const message = { kind: 'keys', keys, ignoresWatchSet, op, body, messageId } as const;
+        sends.push({ start: () => bus.publishNode(serverId, message), scope: undefined });
       }
     } else if (target.kind === 'mids') {
       const found = await sessions.byMids(distinct(target.mids));
       for (const [serverId, mids] of byNode(found, ({ mid }) => mid)) {
-        sends.push(() => bus.publishNode(serverId, { kind: 'mids', mids, op, body, messageId }));
+        const message = { kind: 'mids', mids, op, body, messageId } as const;
+        sends.push({ start: () => bus.publishNode(serverId, message), scope: undefined });
       }
     }
     return sends;
@@ -218,9 +254,9 @@ export class ClusterPusher implements Pusher {
       leftCount -= 1;
       if (leftCount === 0) this.#release(entry);
     };
-    for (const send of sends) {
-      send().then(settled, (error: unknown) => {
-        this.#lose(error, 1, entry.command);
+    for (const { start, scope } of sends) {
+      start().then(settled, (error: unknown) => {
+        this.#lose(error, 1, entry.command, scope);
         settled();
       });
     }
@@ -232,11 +268,12 @@ export class ClusterPusher implements Pusher {
     if (this.#heldCount === 0) this.#drainWaiters.settleAll(true);
   }
 
-  #lose(error: unknown, count: number, { target, op }: PushCommand): void {
+  #lose(error: unknown, count: number, { target, op }: PushCommand, scope: GapScope | undefined): void {
     this.#lostCount += count;
+    if (scope !== undefined) this.#parts.bus.mayBeLost(scope);
     this.#log.logger.warn(
       { reason: reasonOf(error), target: target.kind, op, count },
-      'a push to the cluster was lost',
+      'a push to the cluster may be lost; whom it was for is told a Gap',
     );
   }
 }

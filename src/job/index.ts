@@ -6,7 +6,8 @@
  * queue until the buckets have caught up: peak shaving, with an honest `full` when the bound is reached.
  *
  * In a cluster `ClusterPusher` stands in front: it publishes to the nodes concerned. What the bus brings to this node goes
- * through `BusDispatcher` (and `PushIntake` for foreign producers) and `BusInlet` into the same `JobQueue`; `ClusterAdmin`
+ * through `BusDispatcher` (and `PushIntake` for foreign producers; `HistoryIntake` appends what they push to rooms with history)
+ * and `BusInlet` into the same `JobQueue`; `ClusterAdmin`
  * asks other nodes to close or move channels.
  *
  * Who may call: the control thread. Where it starts: `JobQueue.push` (`job-queue.ts`). `fifo.ts` is its list.
@@ -19,7 +20,13 @@
 export { BusDispatcher, type BusDispatcherParts } from './bus-dispatcher.js';
 export { BusInlet, type BusInletOptions, type BusInletParts, type InletGauges } from './bus-inlet.js';
 export { ClusterAdmin, type ClusterAdminParts } from './cluster-admin.js';
-export { ClusterPusher, type ClusterPusherOptions, type ClusterPusherParts } from './cluster-pusher.js';
+export {
+  ClusterPusher,
+  type ClusterPusherGauges,
+  type ClusterPusherOptions,
+  type ClusterPusherParts,
+} from './cluster-pusher.js';
+export { HistoryIntake, type HistoryIntakeGauges, type HistoryIntakeParts } from './history-intake.js';
 export { InboxReader, type InboxReaderDeps, type InboxReaderGauges } from './inbox-reader.js';
 export { commandBytes, type JobGauges, JobQueue, type JobQueueOptions } from './job-queue.js';
 export { JobRunner, type JobRunnerDeps, type JobRunnerGauges, type JobRunnerOptions } from './job-runner.js';

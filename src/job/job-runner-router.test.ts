@@ -9,7 +9,7 @@ const NEW = { serverId: 'b', nodeEpoch: 3 };
 let nodes: JobNodes | undefined;
 
 /** `b` lives under epoch 3; `moved` is on `a` by now, every other key still on `b`. */
-function router(): PushRouter {
+function router(unsettled: readonly string[] = []): PushRouter {
   const live = [{ serverId: 'a', nodeEpoch: 1 }, NEW].map(
     (node) => ({ ...node, roles: ['comet'] }) as unknown as NodeRecord,
   );
@@ -27,6 +27,7 @@ function router(): PushRouter {
     sessions: { byKeys: async (keys) => keys.map(sessionOf), byMids: async () => [] },
     roomNodes: { nodesOf: async (rooms) => rooms.map(() => []), sweep: () => {} },
     nodes,
+    unsettled: () => unsettled,
     appender: undefined,
   });
 }
@@ -61,5 +62,50 @@ describe('parts of pushes for an incarnation that is gone', () => {
     expect(facts).toHaveLength(2);
     expect(facts).toContainEqual(['b', { kind: 'keys', keys: ['stayed'] }, false]);
     expect(facts).toContainEqual(['a', { kind: 'keys', keys: ['moved'] }, true]);
+  });
+});
+
+describe('pushes while a node writes its sessions and rooms again', () => {
+  it('go to it besides, each once, because it may have what Redis does not know of', async () => {
+    const command = (target: PushTarget) => ({
+      target,
+      op: 1000,
+      body: new Uint8Array(1),
+      messageId: new Uint8Array(8),
+    });
+    const commands = [
+      command({ kind: 'keys', keys: ['stayed', 'moved'] }),
+      command({ kind: 'mids', mids: [7] }),
+      command({ kind: 'rooms', rooms: ['live://1'] }),
+    ];
+    const where = async (unsettled: readonly string[]) =>
+      (await router(unsettled).route(commands)).map(({ parts }) =>
+        parts.map(({ node, delivery: { target } }) => [
+          `${node.serverId}@${node.nodeEpoch}`,
+          target.kind === 'keys'
+            ? target.keys
+            : target.kind === 'mids'
+              ? target.mids
+              : 'rooms' in target
+                ? target.rooms
+                : [],
+        ]),
+      );
+    expect(await where([])).toEqual([
+      [
+        ['b@3', ['stayed']],
+        ['a@1', ['moved']],
+      ],
+      [],
+      [],
+    ]);
+    expect(await where(['b', 'not a comet'])).toEqual([
+      [
+        ['b@3', ['stayed', 'moved']],
+        ['a@1', ['moved']],
+      ],
+      [['b@3', [7]]],
+      [['b@3', ['live://1']]],
+    ]);
   });
 });

@@ -3,7 +3,9 @@
  *
  * Threads: control thread only.
  * Guarantees: one look-up of sessions and one of rooms for a whole batch, at the same time. A key or room that nobody has goes nowhere.
- *   `speed` of a push to all is of the whole cluster: each comet gets its share.
+ *   `speed` of a push to all is of the whole cluster: each comet gets its share. Nodes whose sessions and rooms may be missing in
+ *   Redis (`unsettled`) get every push for keys, users and rooms besides: each node delivers to whom it has, so nobody has to
+ *   wait until they have written them again.
  */
 import type {
   ClusterSessions,
@@ -32,6 +34,8 @@ export interface RouterDeps {
   readonly sessions: Pick<ClusterSessions, 'byKeys' | 'byMids'>;
   readonly roomNodes: Pick<RoomNodes, 'nodesOf' | 'sweep'>;
   readonly nodes: JobNodes;
+  /** Server ids. Default: none. */
+  readonly unsettled?: () => readonly string[];
   readonly appender: DurableRoomAppender | undefined;
 }
 
@@ -40,6 +44,8 @@ interface Known {
   readonly sessionByKey: ReadonlyMap<string, Session>;
   readonly sessionsByMid: ReadonlyMap<number, readonly Session[]>;
   readonly nodesByRoom: ReadonlyMap<string, readonly NodeRef[]>;
+  /** They may have more than was found. */
+  readonly unsettled: readonly NodeRef[];
 }
 
 /** Names collected per node, in the order in which the nodes came up. */
@@ -127,6 +133,9 @@ export class PushRouter {
     }
     const plainRooms = [...rooms].filter((room) => !this.#keepsHistory(room));
     const { sessions, roomNodes, nodes } = this.#deps;
+    const serverIds = this.#deps.unsettled?.() ?? [];
+    const unsettled =
+      serverIds.length === 0 ? [] : nodes.withRole('comet').filter(({ serverId }) => serverIds.includes(serverId));
     const [keySessions, midSessions, nodeLists] = await Promise.all([
       keys.size === 0 ? [] : sessions.byKeys([...keys]),
       mids.size === 0 ? [] : sessions.byMids([...mids]),
@@ -150,7 +159,7 @@ export class PushRouter {
       if (known === undefined) sessionsByMid.set(session.mid, [session]);
       else known.push(session);
     }
-    return { sessionByKey, sessionsByMid, nodesByRoom };
+    return { sessionByKey, sessionsByMid, nodesByRoom, unsettled };
   }
 
   #partsOf(
@@ -164,6 +173,7 @@ export class PushRouter {
         for (const key of target.keys) {
           const session = known.sessionByKey.get(key);
           if (session !== undefined) byNode.add(nodeOf(session), key);
+          for (const node of known.unsettled) byNode.add(node, key);
         }
         return byNode.parts((keys) => ({ ...target, keys }));
       }
@@ -171,12 +181,19 @@ export class PushRouter {
         const byNode = new ByNode<number>();
         for (const mid of target.mids) {
           for (const session of known.sessionsByMid.get(mid) ?? []) byNode.add(nodeOf(session), mid);
+          for (const node of known.unsettled) byNode.add(node, mid);
         }
         return byNode.parts((mids) => ({ kind: 'mids', mids }));
       }
       case 'rooms': {
         const byNode = new ByNode<string>();
-        for (const room of target.rooms) for (const node of known.nodesByRoom.get(room) ?? []) byNode.add(node, room);
+        for (const room of target.rooms) {
+          const found = known.nodesByRoom.get(room);
+          // undefined: it keeps a history, or its node is gone.
+          if (found === undefined) continue;
+          for (const node of found) byNode.add(node, room);
+          for (const node of known.unsettled) byNode.add(node, room);
+        }
         return byNode.parts((rooms) => ({ kind: 'rooms', rooms }));
       }
       case 'all': {

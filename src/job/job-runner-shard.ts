@@ -5,8 +5,8 @@
  * Guarantees: what an earlier owner left comes first, then what is new, in the order of the shard per receiving node and per
  *   room with history. While Redis does not answer, everything stays as it is and is tried again. An entry that cannot be
  *   read, is older than `maxAgeMs`, or fails `maxAttemptsCount` times goes to the dead letters; nothing waits behind it.
- *   While nodes write their sessions and rooms again (after Redis was away or lost its data) nothing is routed, at most
- *   `SETTLE_MAX_MS`: a key or room that is not found then is no key or room that nobody has.
+ *   While this job does not know which nodes there are (Redis has just come back) nothing is routed, at most `UNINFORMED_MAX_MS`.
+ *   Nodes that write their sessions and rooms again are no reason to wait: they get what may be theirs (PushRouter).
  * Bound: `WINDOW_COUNT` entries or `WINDOW_BYTES` read and not finished: with a node that does not take, the others go on
  *   until then, and the shard stands until it does. That is the peak shaving.
  */
@@ -39,8 +39,8 @@ export interface ShardDeps {
   readonly router: PushRouter;
   readonly nodes: JobNodes;
   readonly appender: DurableRoomAppender | undefined;
-  /** False: who is not found now may be there all the same, so nothing is routed. */
-  readonly isSettled: () => boolean;
+  /** False: what is known of the nodes is from before an outage, so nothing is routed. */
+  readonly isInformed: () => boolean;
   readonly clock: Clock;
   readonly log: Logger;
   readonly discarded: DiscardCounter;
@@ -55,6 +55,7 @@ export interface ShardCounts {
   buried: number;
   rerouted: number;
   retried: number;
+  claimed: number;
 }
 
 interface HistoryWork {
@@ -69,8 +70,8 @@ const FIRST_READ_COUNT = 64;
 const CALL_MAX_BYTES = 8 * 1024 * 1024;
 const PROBE_MS = 10;
 const WAIT_MS = 1000;
-const SETTLE_POLL_MS = 20;
-const SETTLE_MAX_MS = 30_000;
+const UNINFORMED_POLL_MS = 20;
+const UNINFORMED_MAX_MS = 30_000;
 const FIRST_BACKOFF_MS = 20;
 const MAX_BACKOFF_MS = 500;
 /** After a refused call so many go out with a single delivery, to find the one at fault. */
@@ -99,7 +100,7 @@ export class ShardDrain {
   #unansweredCount = 0;
   #meanEntryBytes = READ_TARGET_BYTES / FIRST_READ_COUNT;
   #carefulCallCount = 0;
-  #settledAtMs: number;
+  #informedAtMs: number;
   #isStopping = false;
   #isFenced = false;
   #backoffMs = 0;
@@ -110,7 +111,7 @@ export class ShardDrain {
     this.#deps = deps;
     this.#options = options;
     this.#counts = counts;
-    this.#settledAtMs = deps.clock.monotonicMs();
+    this.#informedAtMs = deps.clock.monotonicMs();
     this.#lanes = new InboxLanes({
       inboxMaxCount: options.inboxMaxCount,
       callMaxCount: 4 * options.batchCount,
@@ -124,7 +125,7 @@ export class ShardDrain {
     while (!this.#isStopping && !this.#isFenced) {
       try {
         if (this.#mustWait()) {
-          await this.#sleep(SETTLE_POLL_MS);
+          await this.#sleep(UNINFORMED_POLL_MS);
           continue;
         }
         const hasProgressed = await this.#step();
@@ -162,25 +163,34 @@ export class ShardDrain {
     return { openCount: this.#lanes.openCount, slowNodeCount: this.#lanes.slowCount };
   }
 
-  /** Nodes are writing their sessions and rooms again. Not for ever: one that never ends must not hold up the others. */
+  /** Not for ever: to route by what was known is better than not at all. */
   #mustWait(): boolean {
     const nowMs = this.#deps.clock.monotonicMs();
-    const isSettled = this.#deps.isSettled();
-    if (isSettled) this.#settledAtMs = nowMs;
-    return !isSettled && nowMs - this.#settledAtMs < SETTLE_MAX_MS;
+    const isInformed = this.#deps.isInformed();
+    if (isInformed) this.#informedAtMs = nowMs;
+    return !isInformed && nowMs - this.#informedAtMs < UNINFORMED_MAX_MS;
   }
 
   /** One round. False: there is nothing to do until something comes or a full inbox has room. */
   async #step(): Promise<boolean> {
     await this.#rerouteDead();
-    const hasRead = await this.#readBatch();
-    if (this.#isFenced) return true;
-    if (this.#batch.length > 0) await this.#routeBatch();
     const hasAppended = this.#historyByRoom.size > 0 && (await this.#appendHistory());
     if (this.#isFenced) return true;
     const call = this.#lanes.nextCall(this.#deps.clock.monotonicMs(), this.#carefulCallCount > 0 ? 1 : undefined);
-    if (call !== undefined) await this.#handOver(call);
-    return hasRead || hasAppended || (call !== undefined && call.deliveryCount + call.doneIds.length > 0);
+    // What was read before is handed over while the next is read and looked up: what comes is put behind it.
+    const [handedOver, read] = await Promise.allSettled([
+      call === undefined ? undefined : this.#handOver(call),
+      this.#readAndRoute(),
+    ]);
+    if (handedOver.status === 'rejected') throw handedOver.reason;
+    if (read.status === 'rejected') throw read.reason;
+    return read.value || hasAppended || (call !== undefined && call.deliveryCount + call.doneIds.length > 0);
+  }
+
+  async #readAndRoute(): Promise<boolean> {
+    const hasRead = await this.#readBatch();
+    if (this.#batch.length > 0 && !this.#isFenced) await this.#routeBatch();
+    return hasRead;
   }
 
   /** False: nothing came, or nothing may be read now. */
@@ -198,6 +208,7 @@ export class ShardDrain {
       this.#unansweredCount = 0;
       if (claimed.isNew) this.#deps.onNewGroup(this.lease.shard);
       this.#lastReadId = claimed.lastReadId;
+      this.#counts.claimed += claimed.entries.length;
       const lastClaimed = claimed.entries.at(-1);
       // Behind what came: all before it is held here, open, and must not be claimed again.
       this.#claimAfterId = claimed.hasMore ? (lastClaimed?.entryId ?? this.#claimAfterId) : undefined;

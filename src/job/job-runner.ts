@@ -32,8 +32,11 @@ export interface JobRunnerDeps {
   readonly roomNodes: Pick<RoomNodes, 'nodesOf' | 'sweep'>;
   /** Absent: no room keeps a history. */
   readonly appender?: DurableRoomAppender;
-  /** False: sessions and rooms in Redis are not complete at the moment. Default: they always are. */
-  readonly isSettled?: () => boolean;
+  /**
+   * Server ids of nodes whose sessions and rooms in Redis may be incomplete; undefined: nothing is known of the nodes at the moment.
+   * Default: none.
+   */
+  readonly unsettled?: () => readonly string[] | undefined;
   readonly log: Logger;
   readonly clock?: Clock;
   /** Redis came back without a shard that this job had: how many pushes went with it nobody knows. */
@@ -57,6 +60,8 @@ export interface JobRunnerGauges {
   readonly buriedCount: number;
   readonly reroutedCount: number;
   readonly retriedCount: number;
+  /** Read by an earlier owner and taken over. */
+  readonly claimedCount: number;
   readonly queueLostCount: number;
 }
 
@@ -78,11 +83,11 @@ export class JobRunner {
   readonly #clock: Clock;
   readonly #nodes: JobNodes;
   readonly #router: PushRouter;
-  readonly #isSettled: () => boolean;
+  readonly #unsettled: () => readonly string[] | undefined;
   readonly #owned = new Map<number, Owned>();
   /** Shards whose group this job has seen: where it is missing later, the data is gone. */
   readonly #knownShards = new Set<number>();
-  readonly #counts: ShardCounts = { finished: 0, delivered: 0, buried: 0, rerouted: 0, retried: 0 };
+  readonly #counts: ShardCounts = { finished: 0, delivered: 0, buried: 0, rerouted: 0, retried: 0, claimed: 0 };
   readonly #salvages = new Set<Promise<void>>();
   #queueLostCount = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -95,12 +100,13 @@ export class JobRunner {
     this.#deps = deps;
     this.#options = options;
     this.#clock = deps.clock ?? systemClock;
-    this.#isSettled = deps.isSettled ?? (() => true);
+    this.#unsettled = deps.unsettled ?? (() => []);
     this.#nodes = new JobNodes(deps.directory, this.#clock, options.unknownNodeGraceMs ?? UNKNOWN_NODE_GRACE_MS);
     this.#router = new PushRouter({
       sessions: deps.sessions,
       roomNodes: deps.roomNodes,
       nodes: this.#nodes,
+      unsettled: () => this.#unsettled() ?? [],
       appender: deps.appender,
     });
   }
@@ -123,6 +129,11 @@ export class JobRunner {
     this.#deps.shards.close();
   }
 
+  /** Shards in this job's hands now. */
+  get ownedShards(): readonly number[] {
+    return [...this.#owned.keys()];
+  }
+
   gauges(): JobRunnerGauges {
     let openCount = 0;
     let slowNodeCount = 0;
@@ -131,7 +142,7 @@ export class JobRunner {
       openCount += gauges.openCount;
       slowNodeCount += gauges.slowNodeCount;
     }
-    const { finished, delivered, buried, rerouted, retried } = this.#counts;
+    const { finished, delivered, buried, rerouted, retried, claimed } = this.#counts;
     return {
       shardCount: this.#owned.size,
       openCount,
@@ -141,6 +152,7 @@ export class JobRunner {
       buriedCount: buried,
       reroutedCount: rerouted,
       retriedCount: retried,
+      claimedCount: claimed,
       queueLostCount: this.#queueLostCount,
     };
   }
@@ -181,7 +193,7 @@ export class JobRunner {
       {
         ...this.#deps,
         appender: this.#deps.appender,
-        isSettled: this.#isSettled,
+        isInformed: () => this.#unsettled() !== undefined,
         router: this.#router,
         nodes: this.#nodes,
         clock: this.#clock,
@@ -230,7 +242,8 @@ export class JobRunner {
     for (let attempt = 0; attempt < SALVAGE_ATTEMPTS && !this.#isStopping; attempt++) {
       try {
         // Where the same process has a new lease, it empties the inbox itself and is settled when it has.
-        if (this.#nodes.successorOf(node) !== undefined && !this.#isSettled()) throw new Error('nodes are settling');
+        const isWriting = this.#unsettled()?.includes(node.serverId) ?? true;
+        if (this.#nodes.successorOf(node) !== undefined && isWriting) throw new Error('the node is settling');
         await this.#salvageOnce(node);
         return;
       } catch (error) {

@@ -5,14 +5,20 @@ import { PushIntake, shareOf } from './push-intake.js';
 
 function setUp(liveNodeCount = 1) {
   const pushed: PushCommand[] = [];
+  const kept: string[][] = [];
   const errors: string[] = [];
   const intake = new PushIntake(1_000, {
     inlet: { push: (command) => void pushed.push(command) },
     errors: { report: (_, error) => void errors.push(error) },
     liveNodeCount: () => liveNodeCount,
+    history: {
+      hasHistory: (room) => room.startsWith('kept://'),
+      take: (room, op, body, hash) => void kept.push([room, `${op}`, new TextDecoder().decode(body), hash]),
+      missed: () => {},
+    },
   });
   const take = (text: string) => intake.take(new TextEncoder().encode(text));
-  return { intake, pushed, errors, take };
+  return { intake, pushed, kept, errors, take };
 }
 
 describe('the intake of pushes', () => {
@@ -51,5 +57,21 @@ describe('the intake of pushes', () => {
     expect(errors).toHaveLength(3);
     take(`{"all":true,"op":1,"body_base64":"${Buffer.alloc(1_000).toString('base64')}"}`);
     expect([pushed.length, intake.gauges().refusedCount]).toEqual([1, 3]);
+  });
+
+  it('gives rooms with history to their intake, once each and under the name of the command, and only those', () => {
+    const { pushed, kept, take } = setUp();
+    take('{"rooms":["kept://1","live://1","kept://1","kept://2"],"op":7,"body":"both"}');
+    take('{"room":"kept://1","op":7,"body":"one"}');
+    take('{"room":"kept://1","op":7,"body":"one"}');
+    expect(pushed.map(({ target }) => target)).toEqual([{ kind: 'rooms', rooms: ['live://1'] }]);
+    expect(kept.map(([room, op, body]) => `${room} ${op} ${body}`)).toEqual([
+      'kept://1 7 both',
+      'kept://2 7 both',
+      'kept://1 7 one',
+      'kept://1 7 one',
+    ]);
+    const [first, second, third, fourth] = kept.map(([, , , hash]) => hash);
+    expect([first === second, first === third, third === fourth, first?.length]).toEqual([true, false, true, 8]);
   });
 });

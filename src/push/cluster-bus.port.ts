@@ -17,6 +17,11 @@ export interface ClusterBus {
   publishNode(serverId: string, message: BusNodeMessage): Promise<number>;
   /** To every node, this one included. @throws HalleyError BUS_AWAY */
   publishAll(message: BusAllMessage): Promise<number>;
+  /**
+   * Something that was accepted for this scope may not have left: whom it concerns is told a Gap, as soon as Redis answers. The
+   * bus does so by itself for what it could not publish.
+   */
+  mayBeLost(scope: GapScope): void;
 }
 
 /** Hears what the bus brings, in the order in which Redis sent it. Nothing here may throw. */

@@ -52,6 +52,7 @@ export {
 export type { NodeOnline, OnlineCounts, OnlineSource } from './online.port.js';
 export { probePort } from './probe-port.js';
 export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type RoomPlace } from './push-command.js';
+export type { LedgerAppend, LedgerEntry, PushLedger } from './push-ledger.port.js';
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';
 export type { HistoryMessage, HistoryRange, RangeLimits, RoomHistory } from './room-history.port.js';

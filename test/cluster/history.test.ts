@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeRecoverReply, encodeRecover, OP } from '../../src/protocol/index.js';
 import { join, welcomeOf } from '../extensions/replies.js';
-import { type HalleyProcess, WireClient } from '../kit/index.js';
+import { eventually, type HalleyProcess, WireClient } from '../kit/index.js';
 import { type ClusterRedis, oneRedis, redisCluster, startNodes, stopNodes } from './nodes.js';
 import { batchRoute, goimRoutes, type Producer, redisCli } from './producers.js';
 
@@ -148,26 +148,80 @@ describe.each([
     await back.close();
   });
 
-  it('what is published on the push channel reaches every member outside of the sequence, and takes no place in it', async () => {
-    const room = 'live://outside';
-    const members = await Promise.all(nodes.map((node, index) => connect(node, `outside-${index}`, room)));
-    const cli = redisCli(redis.port, 'hist', redis.isCluster);
+  it('2,000 messages of the push channel come to every member once, in order and with a place each, and are recovered', async () => {
+    const room = 'live://pushed';
+    const members = await Promise.all(nodes.map((node, index) => connect(node, `pushed-${index}`, room)));
+    const clis = [redisCli(redis.port, 'hist', redis.isCluster), redisCli(redis.port, 'hist', redis.isCluster)];
     const [door] = doors;
-    await door!.send({ room }, 'first');
-    await Promise.all(members.map((member) => member.messageCount(1)));
-    await cli.send({ room }, 'outside');
-    await Promise.all(members.map((member) => member.messageCount(2)));
-    await door!.send({ room }, 'second');
+    // Two producers and a third by HTTP: the order of each is kept. Every tenth has the bytes of the one before it.
+    const texts = Array.from({ length: 1_000 }, (_, no) => `${no - (no % 10 === 9 ? 1 : 0)}`);
+    await Promise.all([
+      ...clis.map(async (cli, index) => {
+        for (const text of texts) await cli.send({ room }, `cli ${index} ${text}`);
+      }),
+      (async () => {
+        for (let no = 0; no < 20; no++) await door!.send({ room }, `http ${no}`);
+      })(),
+    ]);
+    const total = 2 * texts.length + 20;
     for (const member of members) {
-      await member.messageCount(3);
-      expect(member.messages.map(({ offset, text }) => [offset, text])).toEqual([
-        [1, 'first'],
-        [0, 'outside'],
-        [2, 'second'],
-      ]);
+      await member.messageCount(total);
+      expect(liveOf(member)).toEqual(Array.from({ length: total }, (_, index) => index + 1));
+      const own = (name: string) =>
+        member.messages.filter(({ text }) => text.startsWith(name)).map(({ text }) => text.slice(name.length));
+      for (const index of clis.keys()) expect(own(`cli ${index} `)).toEqual(texts);
+      expect(own('http ')).toEqual(Array.from({ length: 20 }, (_, no) => `${no}`));
+      expect(new Set(member.messages.map(({ id }) => id)).size).toBe(total);
       expect(member.packets.filter(({ op }) => op === OP.GAP)).toEqual([]);
+    }
+    const late = await connect(nodes[1]!, 'pushed-late', room);
+    await door!.send({ room }, 'last');
+    await late.messageCount(1);
+    const { epoch } = members[0]!.messages.at(-1)!;
+    const answer = await late.request(23, encodeRecover('json', { room, epoch: epoch!, offset: total - 150 }), 24);
+    const reply = decodeRecoverReply('json', answer.body);
+    if (!reply.ok || !reply.value.recovered) throw new Error('not recovered');
+    const recovered = reply.value.batches.flatMap(({ messages }) =>
+      messages.map(({ offset, body }) => `${offset} ${Buffer.from(body).toString()}`),
+    );
+    expect(recovered.slice(0, 150)).toEqual(
+      members[0]!.messages.slice(total - 150, total).map(({ offset, text }) => `${offset} ${text}`),
+    );
+    // Those that stand by have looked by then: nothing comes twice.
+    const endMs = performance.now() + 2_500;
+    await eventually(() => performance.now() > endMs, 5_000);
+    for (const member of members) expect(liveOf(member).length).toBe(total + 1);
+    await Promise.all([...members, late].map((client) => client.close()));
+    await Promise.all(clis.map((cli) => cli.close()));
+  }, 60_000);
+});
+
+it('a node that is killed while the push channel is busy takes nothing with it: the others have all of it, in order', async () => {
+  const redis = await oneRedis();
+  const three = await startNodes(redis.url, 3, { prefix: 'killed', env: { HALLEY_HISTORY_ROOMS: 'live:1000:300' } });
+  try {
+    const rooms = Array.from({ length: 6 }, (_, no) => `live://busy-${no}`);
+    const members = await Promise.all(
+      rooms.flatMap((room) => three.slice(1).map((node, index) => connect(node, `${room}-${index}`, room))),
+    );
+    const cli = redisCli(redis.port, 'killed');
+    const count = 100;
+    for (let no = 0; no < count; no++) {
+      // With six rooms the first node appends for some of them.
+      if (no === count / 2) three[0]!.child.kill('SIGKILL');
+      for (const room of rooms) await cli.send({ room }, `${no}`);
+    }
+    for (const member of members) {
+      await member.messageCount(count);
+      expect(member.messages.map(({ offset, text }) => `${offset} ${text}`)).toEqual(
+        Array.from({ length: count }, (_, no) => `${no + 1} ${no}`),
+      );
       await member.close();
     }
     await cli.close();
-  });
-});
+  } finally {
+    await stopNodes(three.slice(1));
+    await three[0]!.stop('SIGKILL');
+    await redis.remove();
+  }
+}, 60_000);

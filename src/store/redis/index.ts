@@ -9,6 +9,7 @@ export type { RoomRegistry } from './redis-bus-rooms.js';
 export { RedisDeadLetters, RedisEventStream, type RedisEventsOptions } from './redis-events.js';
 export { RedisUserMarks } from './redis-events-marks.js';
 export { RedisHistory } from './redis-history.js';
+export { RedisHistoryLedger } from './redis-history-ledger.js';
 export { RedisIncrSource, type RedisIncrSourceOptions } from './redis-id-incr.js';
 export { RedisIdSegmentStore } from './redis-id-segments.js';
 export { RedisInbox } from './redis-inbox.js';
@@ -24,6 +25,7 @@ export {
 export { type NodeReport, RedisNodes, type RedisNodesOptions } from './redis-nodes.js';
 export { RedisOnline, type RedisOnlineOptions } from './redis-online.js';
 export { RedisQueue, type RedisQueueGauges, type RedisQueueOptions } from './redis-queue.js';
+export { type QueueDepth, readQueueDepth } from './redis-queue-depth.js';
 export { RedisQueueShards, type RedisQueueShardsOptions } from './redis-queue-shards.js';
 export { RedisRoomNodes } from './redis-room-nodes.js';
 export { RedisSessionMap } from './redis-session-map.js';

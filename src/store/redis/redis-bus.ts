@@ -9,8 +9,9 @@
  * Threads: control thread only.
  * Guarantees: at most once. Order: what one node publishes arrives in that order; on Redis Cluster per channel only, because
  *   channels live on different servers. A loss is told: after a break of the subscriptions a Gap for everything that could have
- *   been missed, and when a producer's numbers show a hole a Gap for that scope. Only the newest messages of a producer that
- *   then falls silent, and what foreign producers publish, can be lost unseen; a break in between is seen by the probe.
+ *   been missed, when a producer's numbers show a hole a Gap for that scope, and when a publish got no answer a Gap as soon as
+ *   Redis answers again (redis-bus-losses.ts). Only the newest messages of a node that dies, and what foreign producers
+ *   publish, can be lost unseen; a break in between is seen by the probe.
  * Source: centrifuge's redis broker for channels by node and room; its resubscription tells nobody what was missed.
  */
 import { randomInt } from 'node:crypto';
@@ -37,6 +38,7 @@ import type {
 } from '../../push/index.js';
 import type { Logger } from '../../telemetry/index.js';
 import { SeenCounters, SentCounters } from './redis-bus-counters.js';
+import { BusLosses, LOSS } from './redis-bus-losses.js';
 import { BusProbe, type ProbeTarget } from './redis-bus-probe.js';
 import { BusRooms, type LinkedRoom, type RoomRegistry } from './redis-bus-rooms.js';
 import { BusSubscriber, type ChannelKind } from './redis-bus-subscriber.js';
@@ -67,6 +69,16 @@ export interface BusGauges {
   /** Times that the subscriptions were restored after a break. */
   readonly restoredCount: number;
   readonly probeMissCount: number;
+  /** Messages of this node that Redis took. */
+  readonly publishedCount: number;
+  /** Messages that came: of nodes and of foreign producers, probes not counted. */
+  readonly receivedCount: number;
+  /** Gaps that were told: after a break, a hole, or a loss that its producer told of. */
+  readonly missedCount: number;
+  /** Messages of this node that may not have left; their receivers are told. */
+  readonly unansweredCount: number;
+  /** Channels whose receivers still have to be told. */
+  readonly untoldCount: number;
 }
 
 /** Channels in one SUBSCRIBE: a few tens of KiB per command. */
@@ -93,6 +105,8 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   readonly #subscriber: BusSubscriber;
   readonly #rooms: BusRooms;
   readonly #probe: BusProbe;
+  readonly #losses: BusLosses;
+  readonly #stopListening: () => void;
   readonly #sent = new SentCounters(MAX_COUNTED_CHANNELS);
   readonly #seenByNode = new SeenCounters();
   readonly #seenByAll = new SeenCounters();
@@ -102,6 +116,9 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   #malformedCount = 0;
   #holeCount = 0;
   #restoredCount = 0;
+  #publishedCount = 0;
+  #receivedCount = 0;
+  #missedCount = 0;
 
   constructor(link: RedisLink, options: RedisBusOptions, log: Logger, clock: Clock = systemClock) {
     this.serverId = options.serverId;
@@ -142,6 +159,13 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
       },
       clock,
     );
+    this.#losses = new BusLosses({
+      isUp: () => link.isUp,
+      allChannel: this.#allChannel,
+      tell: (kind, channel, serial) =>
+        this.#publishBytes(kind, channel, this.#encode(this.#sent.next(channel), { kind: 'probe', serial }), false),
+    });
+    this.#stopListening = link.onUp(() => this.#losses.tellSoon());
   }
 
   /** Resolves when the node is subscribed. @throws HalleyError REDIS_UNREACHABLE */
@@ -159,6 +183,8 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
 
   close(): void {
     clearInterval(this.#checkTimer);
+    this.#stopListening();
+    this.#losses.close();
     this.#probe.close();
     this.#rooms.close();
     this.#subscriber.close();
@@ -180,6 +206,11 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
       holeCount: this.#holeCount,
       restoredCount: this.#restoredCount,
       probeMissCount: this.#probe.missedCount,
+      publishedCount: this.#publishedCount,
+      receivedCount: this.#receivedCount,
+      missedCount: this.#missedCount,
+      unansweredCount: this.#losses.gauges().notedCount,
+      untoldCount: this.#losses.gauges().waitingCount,
     };
   }
 
@@ -234,36 +265,49 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     return this.#send('ordinary', this.#allChannel, message);
   }
 
+  mayBeLost(scope: GapScope): void {
+    if (scope.kind === 'room') this.#losses.note(this.#channelKind, this.#link.keys.roomChannel(scope.room));
+    else this.#losses.noteScope(scope);
+  }
+
   /**
    * Any bytes on any ordinary channel. Resolves with the number of subscribers (on Cluster: of the server asked).
    * @throws HalleyError BUS_AWAY: it may or may not have been published
    */
   publish(channel: string, bytes: Uint8Array): Promise<number> {
-    return this.#publishBytes('ordinary', channel, bytes);
+    return this.#publishBytes('ordinary', channel, bytes, false);
   }
 
   #send(kind: ChannelKind, channel: string, message: BusMessage): Promise<number> {
-    const counter = message.kind === 'probe' ? 0 : this.#sent.next(channel);
-    const origin = { serverId: this.serverId, incarnation: this.#incarnation, counter };
-    return this.#publishBytes(kind, channel, encodeBusEnvelope(origin, message));
+    return this.#publishBytes(kind, channel, this.#encode(this.#sent.next(channel), message), true);
   }
 
-  async #publishBytes(kind: ChannelKind, channel: string, bytes: Uint8Array): Promise<number> {
+  #encode(counter: number, message: BusMessage): Uint8Array {
+    return encodeBusEnvelope({ serverId: this.serverId, incarnation: this.#incarnation, counter }, message);
+  }
+
+  /** @param isTold its loss is told to whom it was for */
+  async #publishBytes(kind: ChannelKind, channel: string, bytes: Uint8Array, isTold: boolean): Promise<number> {
     const { commands } = this.#link;
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     try {
-      return Number(
-        await (kind === 'sharded' ? commands.spublish(channel, buffer) : commands.publish(channel, buffer)),
-      );
+      const receiverCount = await (kind === 'sharded'
+        ? commands.spublish(channel, buffer)
+        : commands.publish(channel, buffer));
+      if (isTold) this.#publishedCount += 1;
+      return Number(receiverCount);
     } catch (error) {
+      if (isTold) this.#losses.note(kind, channel);
       throw new HalleyError('BUS_AWAY', 'a message could not be published', { channel, bytes: bytes.length }, error);
     }
   }
 
   #publishProbe(target: ProbeTarget, room: string, serial: number): Promise<number> {
-    const message: BusMessage = { kind: 'probe', serial };
-    if (target === 'room') return this.#send(this.#channelKind, this.#link.keys.roomChannel(room), message);
-    return this.#send(target === 'node' ? this.#channelKind : 'ordinary', this.#nodeChannel, message);
+    // Not counted: one that gets lost is no loss.
+    const bytes = this.#encode(0, { kind: 'probe', serial });
+    if (target === 'room')
+      return this.#publishBytes(this.#channelKind, this.#link.keys.roomChannel(room), bytes, false);
+    return this.#publishBytes(target === 'node' ? this.#channelKind : 'ordinary', this.#nodeChannel, bytes, false);
   }
 
   /** Rooms in turn; a room that is still being linked is passed over. */
@@ -284,11 +328,13 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     const listener = this.#listener;
     if (listener === undefined) return;
     if (channel === this.#pushChannel) {
+      this.#receivedCount += 1;
       listener.onPush(bytes);
       return;
     }
     const linked = this.#rooms.byChannel(channel);
     if (linked !== undefined && !isBusEnvelope(bytes)) {
+      this.#receivedCount += 1;
       listener.onHistory(linked.room, bytes);
       return;
     }
@@ -298,14 +344,57 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
       this.#log.debug({ channel, problem: envelope.error }, 'a message on the bus is no envelope');
       return;
     }
-    if (envelope.value.message.kind === 'probe') this.#onProbe(envelope.value);
-    else if (linked !== undefined) this.#onRoom(listener, linked, envelope.value);
+    const { message, origin } = envelope.value;
+    if (message.kind === 'probe') {
+      if (origin.counter === 0) this.#onProbe(envelope.value);
+      else this.#onLoss(listener, linked, channel, envelope.value);
+      return;
+    }
+    this.#receivedCount += 1;
+    if (linked !== undefined) this.#onRoom(listener, linked, envelope.value);
     else this.#onOther(listener, channel, envelope.value);
   }
 
   #onProbe({ origin, message }: BusEnvelope): void {
     if (message.kind !== 'probe' || origin.serverId !== this.serverId) return;
     if (origin.incarnation === this.#incarnation) this.#probe.returned(message.serial);
+  }
+
+  /** Its producer says that something in front of this may be missing. */
+  #onLoss(
+    listener: BusListener,
+    linked: LinkedRoom | undefined,
+    channel: string,
+    { origin, message }: BusEnvelope,
+  ): void {
+    if (message.kind !== 'probe') return;
+    // The hole is told with it, not once more behind it.
+    if (linked !== undefined) {
+      linked.seen.isHole(origin);
+      this.#roomMissed(listener, linked);
+    } else if (channel === this.#nodeChannel) {
+      this.#seenByNode.isHole(origin);
+      this.#missed(listener, { kind: 'direct' });
+    } else if (channel === this.#allChannel) {
+      this.#seenByAll.isHole(origin);
+      if (message.serial === LOSS.OF_CHANNEL) this.#missed(listener, { kind: 'all' });
+      else if (message.serial === LOSS.DIRECT) this.#missed(listener, { kind: 'direct' });
+      else if (message.serial === LOSS.EVERY_ROOM) {
+        for (const each of this.#rooms.all()) this.#roomMissed(listener, each);
+      }
+    }
+  }
+
+  /** What has a place in a history is fetched from there; what never got one leaves no hole. */
+  #roomMissed(listener: BusListener, { room, endsAtMs }: LinkedRoom): void {
+    if (endsAtMs > 0) return;
+    if (this.#options.hasHistory?.(room) === true) listener.onRoomsMissed([room]);
+    else this.#missed(listener, { kind: 'room', room });
+  }
+
+  #missed(listener: BusListener, scope: GapScope): void {
+    this.#missedCount += 1;
+    listener.onMissed(scope);
   }
 
   #onRoom(listener: BusListener, linked: LinkedRoom, { origin, message }: BusEnvelope): void {
@@ -328,7 +417,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   #noteHole(listener: BusListener, isHole: boolean, scope: GapScope): void {
     if (!isHole) return;
     this.#holeCount += 1;
-    listener.onMissed(scope);
+    this.#missed(listener, scope);
   }
 
   /** Everything is subscribed again: tell what may have been lost meanwhile. */
@@ -338,14 +427,14 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     this.#restoredCount += 1;
     this.#seenByNode.clear();
     this.#seenByAll.clear();
-    listener.onMissed({ kind: 'direct' });
-    listener.onMissed({ kind: 'all' });
+    this.#missed(listener, { kind: 'direct' });
+    this.#missed(listener, { kind: 'all' });
     const withHistory: string[] = [];
     for (const { room, seen, endsAtMs } of this.#rooms.all()) {
       seen.clear();
       if (endsAtMs > 0) continue;
       if (this.#options.hasHistory?.(room) === true) withHistory.push(room);
-      else listener.onMissed({ kind: 'room', room });
+      else this.#missed(listener, { kind: 'room', room });
     }
     if (withHistory.length > 0) listener.onRoomsMissed(withHistory);
     this.#log.info({ roomCount: this.#rooms.count }, 'the subscriptions are restored; what may be missed is told');

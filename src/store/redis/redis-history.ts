@@ -137,10 +137,10 @@ export class RedisHistory implements RoomHistory {
   }
 }
 
-function logTtlMs({ maxAgeS }: HistoryRule): number {
+export function logTtlMs({ maxAgeS }: HistoryRule): number {
   return maxAgeS * 1000 + LOG_SLACK_MS;
 }
 
-function seqTtlMs({ maxAgeS }: HistoryRule): number {
+export function seqTtlMs({ maxAgeS }: HistoryRule): number {
   return maxAgeS * 1000 + SEQ_SLACK_MS;
 }

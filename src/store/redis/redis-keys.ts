@@ -82,8 +82,11 @@ export class RedisKeys {
     return `${this.prefix}:incr:${tag(counterTag)}`;
   }
 
-  /** What belongs to one room: `seq` (epoch and offset), `log` (history stream), `nodes` (server id -> members). */
-  room(room: string, part: 'seq' | 'log' | 'nodes'): string {
+  /**
+   * What belongs to one room: `seq` (epoch and offset), `log` (history stream), `nodes` (server id -> members), `writer` (who
+   * appends what the push channel brings), `pushed` (which of its commands were appended).
+   */
+  room(room: string, part: 'seq' | 'log' | 'nodes' | 'writer' | 'pushed'): string {
     return `${this.prefix}:r:${tag(room)}:${part}`;
   }
 

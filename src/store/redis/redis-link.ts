@@ -75,6 +75,8 @@ export class RedisLink {
   readonly #pulse: RedisLinkPulse;
   #isUp = false;
   #isClosed = false;
+  #upCount = 0;
+  #timeoutCount = 0;
 
   private constructor(options: RedisLinkOptions, log: Logger) {
     this.#options = options;
@@ -115,6 +117,11 @@ export class RedisLink {
 
   get isUp(): boolean {
     return this.#isUp;
+  }
+
+  /** `upCount`: times that Redis answered (again); `timeoutCount`: commands without an answer in time. */
+  gauges(): { readonly upCount: number; readonly timeoutCount: number } {
+    return { upCount: this.#upCount, timeoutCount: this.#timeoutCount };
   }
 
   /** Called each time Redis answers again. Returns how to stop that. */
@@ -175,6 +182,7 @@ export class RedisLink {
   #turn(isUp: boolean): void {
     if (isUp === this.#isUp || this.#isClosed) return;
     this.#isUp = isUp;
+    if (isUp) this.#upCount += 1;
     if (isUp) this.#log.info({ place: placeText(this.#place) }, 'Redis answers');
     else this.#log.warn({ place: placeText(this.#place) }, 'Redis does not answer');
     for (const listener of isUp ? this.#upListeners : this.#downListeners) listener();
@@ -185,6 +193,7 @@ export class RedisLink {
       return Promise.reject(new HalleyError('REDIS_AWAY', 'Redis does not answer now', { command: name }));
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
+        this.#timeoutCount += 1;
         this.#pulse.beatSoon();
         reject(
           new HalleyError('REDIS_AWAY', 'Redis must answer within cluster.command_timeout_ms', {

@@ -21,7 +21,7 @@ export class RedisNodesTable {
   readonly #listeners = new Set<LostListener>();
   #graceEndMs = Number.NEGATIVE_INFINITY;
   #keepEndMs = Number.NEGATIVE_INFINITY;
-  #keptCount = 0;
+  readonly #kept = new Set<string>();
   #records: readonly NodeRecord[] = [];
 
   constructor(clock: Clock, graceMs: number) {
@@ -61,7 +61,12 @@ export class RedisNodesTable {
 
   /** True: some count as live only because they have not had their time to come back. */
   get isKeeping(): boolean {
-    return this.#keptCount > 0;
+    return this.#kept.size > 0;
+  }
+
+  /** Their server ids. */
+  get kept(): ReadonlySet<string> {
+    return this.#kept;
   }
 
   isInGrace(): boolean {
@@ -73,12 +78,12 @@ export class RedisNodesTable {
     const lost: NodeRecord[] = [];
     const found = new Map(records.map((record) => [record.serverId, record]));
     const mayReturn = this.isInGrace() || this.#clock.monotonicMs() < this.#keepEndMs;
-    this.#keptCount = 0;
+    this.#kept.clear();
     for (const before of this.#live.values()) {
       const now = found.get(before.serverId);
       if (now === undefined && mayReturn) {
         found.set(before.serverId, before);
-        this.#keptCount += 1;
+        this.#kept.add(before.serverId);
       } else if (now?.nodeEpoch !== before.nodeEpoch) lost.push(before);
     }
     this.#live.clear();

@@ -209,12 +209,23 @@ export class RedisNodes implements NodeDirectory {
   }
 
   /**
-   * True: every node that should be there is, and Redis holds all of their sessions and rooms, as far as this node can know. While
-   * false, who is not found in Redis may be there all the same.
+   * Server ids of nodes whose sessions and rooms may be missing in Redis: they write them again, or have not come back yet.
+   * undefined: what this node knows of the others is from before an outage.
    */
-  get isSettled(): boolean {
-    if (this.#isStale || this.#settlingCount > 0 || this.#table.isKeeping) return false;
-    return !this.live().some(({ isSettling }) => isSettling === true);
+  get unsettled(): readonly string[] | undefined {
+    if (this.#isStale) return undefined;
+    const { kept } = this.#table;
+    return this.live()
+      .filter(
+        ({ serverId, isSettling }) =>
+          isSettling === true || kept.has(serverId) || (serverId === this.serverId && this.isSettling),
+      )
+      .map(({ serverId }) => serverId);
+  }
+
+  /** This node itself writes its sessions and rooms again. */
+  get isSettling(): boolean {
+    return this.#settlingCount > 0;
   }
 
   /** Sessions and rooms are being written again; the others are told so, and told when it is done. */

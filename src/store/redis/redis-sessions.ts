@@ -59,6 +59,7 @@ export class RedisSessions implements ClusterSessions {
   #rewriting: Promise<void> | undefined;
   #nextRewrite: Promise<void> | undefined;
   #isClosed = false;
+  #rewrittenCount = 0;
   readonly #stopListening: () => void;
 
   constructor(link: RedisLink, map: RedisSessionMap, nodes: Nodes, options: RedisSessionsOptions, log: Logger) {
@@ -81,6 +82,11 @@ export class RedisSessions implements ClusterSessions {
   /** Sessions whose write is outstanding, for tests and statistics. */
   get outstandingCount(): number {
     return this.#unwritten.size + this.#unremoved.size;
+  }
+
+  /** Sessions written again so far, in all passes. */
+  get rewrittenCount(): number {
+    return this.#rewrittenCount;
   }
 
   put(session: Session): Promise<PutSession> {
@@ -269,6 +275,7 @@ export class RedisSessions implements ClusterSessions {
   async #writeAgain(session: Session): Promise<void> {
     if (this.#own?.holds(session) !== true) return;
     const result = await this.#write(session);
+    if (result !== undefined) this.#rewrittenCount += 1;
     if (result !== undefined && !this.#isClosed) this.#own.onLateWrite(session, result);
   }
 
