@@ -183,12 +183,12 @@ describe('machine ids of servers', () => {
   it.each(['redis', 'file'] as const)(
     'on %s: a configured one that another server has is refused at the start',
     async (kind) => {
-      const env = { HALLEY_IDS_MACHINE: '7', HALLEY_IDS_LEASE_MS: '500' };
+      const env = { HALLEY_IDS_MACHINE: '907', HALLEY_IDS_LEASE_MS: '500' };
       const first = await serve(storeArgs(kind), env);
       await expect(serve(storeArgs(kind), env)).rejects.toThrow(/ended with 1:[\s\S]*ID_MACHINE_CLASH/);
       const [id = ''] = await idsOf(first.httpUrl, 'snowflake', 1);
       const decoded = await get(`${first.httpUrl}/ids/decode?scheme=snowflake&id=${id}`);
-      expect(decoded.data.readings).toMatchObject([{ scheme: 'snowflake', machine_id: 7 }]);
+      expect(decoded.data.readings).toMatchObject([{ scheme: 'snowflake', machine_id: 907 }]);
       expect(await stop(first)).toBe(0);
       const second = await serve(storeArgs(kind), env);
       expect(BigInt((await idsOf(second.httpUrl, 'snowflake', 1))[0] ?? '')).toBeGreaterThan(BigInt(id));
@@ -198,10 +198,10 @@ describe('machine ids of servers', () => {
 
   it('come from a file, or from the private address where the host has one', async () => {
     const path = join(directory, 'machine');
-    await writeFile(path, '300');
+    await writeFile(path, '1000');
     const server = await serve(storeArgs('file'), { HALLEY_IDS_MACHINE: `file:${path}` });
     const [id = ''] = await idsOf(server.httpUrl, 'sonyflake', 1);
-    expect(Number(BigInt(id) & 65_535n)).toBe(300);
+    expect(Number(BigInt(id) & 65_535n)).toBe(1_000);
     await stop(server);
     const privateIp = Object.values(networkInterfaces())
       .flatMap((infos) => infos ?? [])

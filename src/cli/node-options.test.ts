@@ -25,7 +25,7 @@ describe('the server id', () => {
 
 describe('the machine ids of the threads', () => {
   it('begin at the configured block', () => {
-    expect([machineBaseOf(0, 4), machineBaseOf(3, 16), machineBaseOf(63, 16)]).toEqual([0, 48, 1_008]);
+    expect([machineBaseOf(0, 4), machineBaseOf(3, 16), machineBaseOf(55, 16)]).toEqual([0, 48, 880]);
   });
 
   it('of a node with more threads than a block has take two, from an even one on', () => {

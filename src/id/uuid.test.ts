@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../clock/index.js';
 import { OUTCOME } from '../errors/index.js';
-import { uuidTextOf } from './uuid-text.js';
+import { UuidPrinter } from './uuid-text.js';
 import { UuidV4 } from './uuid-v4.js';
 import { UuidV7 } from './uuid-v7.js';
 
@@ -18,7 +18,7 @@ describe('a UUID of version 4', () => {
       uuids.writeTo(bytes, 2);
       const uuid = bytes.slice(2, 18);
       expect(uuids.decode(uuid)).toEqual({ timestampMs: undefined, version: 4 });
-      seen.add(uuidTextOf(uuid));
+      seen.add(new UuidPrinter().print(uuid));
       for (let bit = 0; bit < 128; bit++) ones[bit]! += (uuid[bit >> 3]! >> (7 - (bit & 7))) & 1;
     }
     expect(seen.size).toBe(2_000);
