@@ -4,7 +4,7 @@
  * Threads: main thread.
  * Guarantees: those of `growMasters`: no id twice, whenever this command dies and however often it is run again.
  */
-import type { Config } from '../config/index.js';
+import { type Config, isIdTag } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
 import { growMasters, type SegmentStore } from '../id/index.js';
 import { FileSegmentStore } from '../store/index.js';
@@ -38,10 +38,10 @@ export async function growOffsetMasters(
   config: Config,
 ): Promise<string[]> {
   const isMargin = margin === undefined || /^\d{1,15}$/.test(margin);
-  if (biz === '' || places.length === 0 || new Set(places).size !== places.length || !isMargin) {
+  if (!isIdTag(biz) || places.length === 0 || new Set(places).size !== places.length || !isMargin) {
     throw new HalleyError(
       'ID_BAD_OPTION',
-      'halley id grow needs --biz, a --master with its own store for each master, and a whole --margin',
+      'halley id grow needs a tag as --biz, a --master with its own store for each master, and a whole --margin',
       { biz, masterCount: places.length, ...(margin === undefined ? {} : { margin }) },
     );
   }

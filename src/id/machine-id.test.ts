@@ -21,13 +21,15 @@ test.each([
 ])('the private address %s gives its lower 16 bits', async (address, machineId) => {
   const host = hostWith('127.0.0.1', 'fe80::1', '8.8.8.8', '172.32.0.9', '192.169.0.9', address);
   expect(await resolveMachineId({ kind: 'private-ip' }, SONYFLAKE_MACHINES, host)).toBe(machineId);
-  expect(await resolveMachineId({ kind: 'private-ip' }, SERVICE_SNOWFLAKE_MACHINES, host)).toBe(896 + (machineId % 128));
+  expect(await resolveMachineId({ kind: 'private-ip' }, SERVICE_SNOWFLAKE_MACHINES, host)).toBe(
+    896 + (machineId % 128),
+  );
 });
 
 test('a host without a private address is refused with the addresses it has', async () => {
-  await expect(resolveMachineId({ kind: 'private-ip' }, SONYFLAKE_MACHINES, hostWith('8.8.8.8', '127.0.0.1'))).rejects.toThrow(
-    /no private IPv4 address.*addresses="8\.8\.8\.8"/,
-  );
+  await expect(
+    resolveMachineId({ kind: 'private-ip' }, SONYFLAKE_MACHINES, hostWith('8.8.8.8', '127.0.0.1')),
+  ).rejects.toThrow(/no private IPv4 address.*addresses="8\.8\.8\.8"/);
 });
 
 test('a file gives its number, and is refused where it holds none or too great a one', async () => {
@@ -38,7 +40,9 @@ test('a file gives its number, and is refused where it holds none or too great a
     await expect(resolveMachineId(source, SONYFLAKE_MACHINES)).rejects.toMatchObject({ code: 'ID_MACHINE_FILE' });
     await writeFile(path, '4711\n');
     expect(await resolveMachineId(source, SONYFLAKE_MACHINES)).toBe(4711);
-    await expect(resolveMachineId(source, SERVICE_SNOWFLAKE_MACHINES)).rejects.toMatchObject({ code: 'ID_MACHINE_RANGE' });
+    await expect(resolveMachineId(source, SERVICE_SNOWFLAKE_MACHINES)).rejects.toMatchObject({
+      code: 'ID_MACHINE_RANGE',
+    });
     for (const text of ['', '-1', '1 2', '0x10', '7abc']) {
       await writeFile(path, text);
       await expect(resolveMachineId(source, SONYFLAKE_MACHINES)).rejects.toMatchObject({ code: 'ID_MACHINE_FILE' });
@@ -61,5 +65,7 @@ test('snowflakes of the id service have machine ids that no node has, and the ot
   const of = (machineId: number) => resolveMachineId({ kind: 'configured', machineId }, SERVICE_SNOWFLAKE_MACHINES);
   expect([await of(896), await of(1_023)]).toEqual([896, 1_023]);
   await expect(of(1_024)).rejects.toMatchObject({ code: 'ID_MACHINE_RANGE' });
-  await expect(of(895)).rejects.toThrow(/from 896 to 1023 here, those from 0 to 895 belong to the nodes.*machineId=895/);
+  await expect(of(895)).rejects.toThrow(
+    /from 896 to 1023 here, those from 0 to 895 belong to the nodes.*machineId=895/,
+  );
 });

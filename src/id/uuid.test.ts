@@ -29,6 +29,15 @@ describe('a UUID of version 4', () => {
   });
 });
 
+test('16 bytes are printed as 8-4-4-4-12 hexadecimal digits', () => {
+  const printer = new UuidPrinter();
+  for (let round = 0; round < 256; round++) {
+    const bytes = Buffer.from(Array.from({ length: 16 }, (_, index) => (round + index * 17) & 255));
+    const hex = bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+    expect(printer.print(bytes)).toBe(hex);
+  }
+});
+
 describe('a UUID of version 7', () => {
   test('holds the millisecond and sorts as text and as bytes', () => {
     const clock = new ManualClock(NOW_MS);

@@ -15,7 +15,14 @@ const EPOCH_MS = 1_700_000_000_000;
 const NOW_MS = EPOCH_MS + 86_400_000;
 
 function optionsOf(store: SegmentStore, overrides: Partial<MachineClaimOptions> = {}): MachineClaimOptions {
-  return { store, scheme: 'sonyflake', machineId: 7, machines: { firstId: 0, count: 65_536 }, leaseMs: 200, ...overrides };
+  return {
+    store,
+    scheme: 'sonyflake',
+    machineId: 7,
+    machines: { firstId: 0, count: 65_536 },
+    leaseMs: 200,
+    ...overrides,
+  };
 }
 
 /** A generator that issues under `claim`. */
