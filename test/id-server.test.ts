@@ -2,29 +2,30 @@
  * The id service as it ships: `halley id serve` processes that share a Redis or a directory, a node that serves ids beside its
  * comet, and the commands.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { ChildProcess } from 'node:child_process';
+import { access, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
 import { growMasters } from '../src/id/index.js';
 import { loadIdsDefinition } from '../src/logic/index.js';
 import { FileSegmentStore } from '../src/store/index.js';
-import { eventually, freePort, get, type RedisServer, runHalley, startHalley, startRedis } from './kit/index.js';
+import {
+  freePort,
+  get,
+  type IdServerProcess,
+  type RedisServer,
+  runHalley,
+  startHalley,
+  startIdServer,
+  startRedis,
+  stopIdServer,
+} from './kit/index.js';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const SERVER_COUNT = 3;
 const IDS_PER_SERVER = 100_000;
 const LONG_MS = 120_000;
-
-interface IdServerProcess {
-  readonly child: ChildProcess;
-  readonly httpUrl: string;
-  readonly output: () => string;
-  readonly exited: Promise<number | string>;
-}
 
 let redis: RedisServer;
 let directory: string;
@@ -52,33 +53,8 @@ const prefixEnv = (): Record<string, string> => ({
   HALLEY_LOG_LEVEL: 'warn',
 });
 
-/** Resolves when it listens; rejects with its output where it ends before. */
-async function serve(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<IdServerProcess> {
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HALLEY_')));
-  const child = spawn(process.execPath, [MAIN, 'id', 'serve', '--http-port', '0', ...args], {
-    env: { ...clean, ...prefixEnv(), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  children.add(child);
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const exited = new Promise<number | string>((resolve) => {
-    child.once('exit', (code, signal) => {
-      children.delete(child);
-      resolve(code ?? signal ?? 'unknown');
-    });
-  });
-  const url = () => /HTTP API +(http:\S+)\/ids/.exec(output)?.[1];
-  await eventually(() => url() !== undefined || child.exitCode !== null, 20_000, 'the id server listens');
-  const httpUrl = url();
-  if (httpUrl === undefined) throw new Error(`the id server ended with ${await exited}:\n${output}`);
-  return { child, httpUrl, output: () => output, exited };
-}
-
-async function stop({ child, exited }: IdServerProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
-  child.kill(signal);
-  return exited;
-}
+const serve = (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<IdServerProcess> =>
+  startIdServer(args, { ...prefixEnv(), ...env }, children);
 
 const idsOf = async (url: string, scheme: string, count: number, biz = 'order'): Promise<readonly string[]> => {
   const answer = await get(`${url}/ids?${new URLSearchParams({ scheme, biz, count: String(count) })}`);
@@ -109,7 +85,7 @@ describe(`three id servers on one store, ${IDS_PER_SERVER} ids of each scheme fr
         expect(lists.map(isRising), scheme).toEqual(servers.map(() => true));
         expect(new Set(lists.flat()).size, scheme).toBe(SERVER_COUNT * IDS_PER_SERVER);
       }
-      expect(await Promise.all(servers.map((server) => stop(server)))).toEqual([0, 0, 0]);
+      expect(await Promise.all(servers.map((server) => stopIdServer(server)))).toEqual([0, 0, 0]);
     },
     LONG_MS,
   );
@@ -126,7 +102,7 @@ test('three masters, each with a store of its own, have no id of scheme offset t
   const lists = await Promise.all(servers.map(({ httpUrl }) => drawFrom(httpUrl, 'offset', IDS_PER_SERVER)));
   expect(lists.map(isRising)).toEqual([true, true, true]);
   expect(new Set(lists.flat()).size).toBe(SERVER_COUNT * IDS_PER_SERVER);
-  for (const server of servers) await stop(server);
+  for (const server of servers) await stopIdServer(server);
 }, 60_000);
 
 test.each(['redis', 'file'] as const)(
@@ -141,7 +117,7 @@ test.each(['redis', 'file'] as const)(
         all.push(...(await idsOf(server.httpUrl, scheme, 30)).map((id) => `${scheme} ${id}`));
         all.push(...(await idsOf(other.httpUrl, scheme, 30)).map((id) => `${scheme} ${id}`));
       }
-      expect(await stop(server, 'SIGKILL')).toBe('SIGKILL');
+      expect(await stopIdServer(server, 'SIGKILL')).toBe('SIGKILL');
     }
     expect(new Set(all).size).toBe(all.length);
     const counted = all.filter((id) => id.startsWith('segment')).map((id) => Number(id.split(' ')[1]));
@@ -151,58 +127,30 @@ test.each(['redis', 'file'] as const)(
   LONG_MS,
 );
 
-test('with Redis gone a server gives out its range to the end, then 503, and goes on when it is back', async () => {
-  const args = ['--appendonly', 'yes', '--appendfsync', 'always'];
-  const own = await startRedis({ port: await freePort(), args });
-  const server = await serve(storeArgs('redis', own.url), {
-    HALLEY_IDS_TAGS: '*:100:0',
-    HALLEY_IDS_SCHEMES: 'segment',
-    HALLEY_CLUSTER_COMMAND_TIMEOUT_MS: '300',
-  });
-  expect(await idsOf(server.httpUrl, 'segment', 10)).toHaveLength(10);
-  await own.stop('SIGKILL');
-  expect((await get(`${server.httpUrl}/ids?biz=order&count=200`)).data.ids).toEqual(
-    Array.from({ length: 90 }, (_, index) => String(index + 11)),
-  );
-  const gone = await get(`${server.httpUrl}/ids?biz=order`);
-  expect(gone).toMatchObject({ status: 503, code: -503 });
-  expect(gone.headers.get('retry-after')).toBe('1');
-  await eventually(async () => (await fetch(`${server.httpUrl}/ready`)).status === 503);
-  const again = await startRedis({ port: own.port, dir: own.dir, args });
-  try {
-    const id = await eventually(async () => (await get(`${server.httpUrl}/ids?biz=order`)).data?.ids[0], 20_000);
-    expect(Number(id)).toBeGreaterThan(100);
-    await eventually(async () => (await fetch(`${server.httpUrl}/ready`)).status === 200);
-  } finally {
-    await stop(server);
-    await again.remove();
-  }
-}, 60_000);
-
 describe('machine ids of servers', () => {
   it.each(['redis', 'file'] as const)(
     'on %s: a configured one that another server has is refused at the start',
     async (kind) => {
-      const env = { HALLEY_IDS_MACHINE: '7', HALLEY_IDS_LEASE_MS: '500' };
+      const env = { HALLEY_IDS_MACHINE: '907', HALLEY_IDS_LEASE_MS: '500' };
       const first = await serve(storeArgs(kind), env);
       await expect(serve(storeArgs(kind), env)).rejects.toThrow(/ended with 1:[\s\S]*ID_MACHINE_CLASH/);
       const [id = ''] = await idsOf(first.httpUrl, 'snowflake', 1);
       const decoded = await get(`${first.httpUrl}/ids/decode?scheme=snowflake&id=${id}`);
-      expect(decoded.data.readings).toMatchObject([{ scheme: 'snowflake', machine_id: 7 }]);
-      expect(await stop(first)).toBe(0);
+      expect(decoded.data.readings).toMatchObject([{ scheme: 'snowflake', machine_id: 907 }]);
+      expect(await stopIdServer(first)).toBe(0);
       const second = await serve(storeArgs(kind), env);
       expect(BigInt((await idsOf(second.httpUrl, 'snowflake', 1))[0] ?? '')).toBeGreaterThan(BigInt(id));
-      await stop(second);
+      await stopIdServer(second);
     },
   );
 
   it('come from a file, or from the private address where the host has one', async () => {
     const path = join(directory, 'machine');
-    await writeFile(path, '300');
+    await writeFile(path, '1000');
     const server = await serve(storeArgs('file'), { HALLEY_IDS_MACHINE: `file:${path}` });
     const [id = ''] = await idsOf(server.httpUrl, 'sonyflake', 1);
-    expect(Number(BigInt(id) & 65_535n)).toBe(300);
-    await stop(server);
+    expect(Number(BigInt(id) & 65_535n)).toBe(1_000);
+    await stopIdServer(server);
     const privateIp = Object.values(networkInterfaces())
       .flatMap((infos) => infos ?? [])
       .find(({ address, internal }) => !internal && /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address));
@@ -243,7 +191,7 @@ describe('a server', () => {
     });
     expect(asked).toMatchObject({ code: 0, stdout: '4\n' });
     expect((await runHalley(['id', 'next', '--url', server.httpUrl, '--biz', 'order'])).stderr).toContain('API token');
-    expect(await stop(server)).toBe(0);
+    expect(await stopIdServer(server)).toBe(0);
   });
 });
 
@@ -257,6 +205,33 @@ describe('a node with a comet', () => {
     expect(asked.stdout).toBe('1001\n1002\n');
     expect(await idsOf(node.httpUrl, 'segment', 1)).toEqual(['3']);
     expect(await node.stop('SIGTERM')).toBe(0);
+  });
+
+  it('opens its counters with the first id that somebody wants', async () => {
+    const node = await startHalley({ dataDir: directory, args: ['--buckets', '1'] });
+    await expect(access(join(directory, 'ids'))).rejects.toMatchObject({ code: 'ENOENT' });
+    expect((await get(`${node.httpUrl}/ids/decode?id=42`)).code).toBe(0);
+    await idsOf(node.httpUrl, 'uuid-v4', 1);
+    await expect(access(join(directory, 'ids'))).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(await idsOf(node.httpUrl, 'segment', 1)).toEqual(['1']);
+    await access(join(directory, 'ids'));
+    expect(await node.stop('SIGTERM')).toBe(0);
+  });
+
+  it('never gives out an id that a message of a node can have: machine ids apart, and refused at the start otherwise', async () => {
+    const refused = await runHalley(['--data-dir', directory, '--ws-port', '0', '--http-port', '0'], {
+      HALLEY_IDS_MACHINE: '7',
+    });
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('those from 0 to 895 belong to the nodes');
+    expect((await runHalley(['config', 'check'], { HALLEY_ID_MACHINE_BLOCK: '56' })).code).not.toBe(0);
+    for (const args of [[], ['--redis', redis.url]]) {
+      const env = { ...prefixEnv(), HALLEY_ID_LEASE_MS: '1000' };
+      const node = await startHalley({ dataDir: directory, args: ['--buckets', '1', ...args], env });
+      const [id = ''] = await idsOf(node.httpUrl, 'snowflake', 1);
+      expect(Number((BigInt(id) >> 12n) & 1_023n)).toBeGreaterThanOrEqual(896);
+      expect(await node.stop('SIGTERM')).toBe(0);
+    }
   });
 });
 

@@ -8,7 +8,8 @@
  * without a pause, the row its median; where ids are objects that no clock limits it is 2,000, so that a median round holds no
  * garbage collection of the ids that the comparison keeps. Clock
  * schemes with a ceiling (4,096 per ms, 256 per 10 ms) show the ceiling here; below it id.bench.ts times the snowflake, and the
- * sonyflake's row "below its ceiling" is drawn on a clock that moves 10 ms per 200 draws.
+ * sonyflake's row "below its ceiling" is drawn on a clock that moves 10 ms per 200 draws. Rows "and written" put each id's characters into
+ * a buffer, as whoever sends it does: a string that was put together of pieces is made whole only then.
  */
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -189,6 +190,11 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
     },
     perRound,
   });
+  const sink = Buffer.alloc(64);
+  const read = (id: string): string => {
+    sink.write(id, 0, 'latin1');
+    return id;
+  };
   const slow = quick ? 100 : 1_000;
   const variants: Variant[] = [
     written('snowflake writeTo (at its ceiling)', 8, (offset) => snowflake.writeTo(bytes, offset)),
@@ -203,9 +209,12 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
     valued('rule with mod 97 next, string', true, () => rule.next()),
     written('UUID v4 writeTo', 16, (offset) => v4.writeTo(bytes, offset)),
     valued('UUID v4 next, string', true, () => v4.next()),
+    valued('UUID v4 next, string, and written', true, () => read(v4.next())),
     valued('crypto.randomUUID', false, () => randomUUID()),
+    valued('crypto.randomUUID, and written', false, () => read(randomUUID())),
     written('UUID v7 writeTo', 16, (offset) => v7.writeTo(bytes, offset)),
     valued('UUID v7 next, string', true, () => v7.next()),
+    valued('UUID v7 next, string, and written', true, () => read(v7.next())),
     valued('@sapphire/snowflake, bigint', false, () => sapphire.generate(), ROUND_COUNT),
     valued('nodejs-snowflake (WebAssembly), bigint', false, () => wasm.getUniqueID(), ROUND_COUNT),
     {

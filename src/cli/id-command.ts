@@ -1,5 +1,6 @@
 /**
- * `halley id next|decode|serve`: ids from a server or straight from a store, ids taken apart, and an id server without a comet.
+ * `halley id next|decode|grow|serve`: ids from a server or straight from a store, ids taken apart, masters set up and grown
+ * (id-grow.ts), and an id server without a comet.
  *
  * Threads: main thread.
  * Guarantees: never exits the process. `next` on a store takes as many numbers as it prints, nothing ahead.
@@ -13,6 +14,7 @@ import { IdDecoder, IdService } from '../logic/index.js';
 import { FileSegmentStore } from '../store/index.js';
 import { RedisIdSegmentStore, RedisIncrSource } from '../store/redis/index.js';
 import { pinoLogger } from '../telemetry/index.js';
+import { GROW_HELP, growOffsetMasters } from './id-grow.js';
 import { IdServer } from './id-server.js';
 import { idDirectoryOf, idOptionsOf, openIdLink } from './ids-wiring.js';
 import { EXIT, type StartIo } from './start-command.js';
@@ -24,6 +26,8 @@ const OWN_FLAGS = {
   biz: { type: 'string' },
   count: { type: 'string', default: '1' },
   url: { type: 'string' },
+  master: { type: 'string', multiple: true, default: [] as string[] },
+  margin: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
@@ -40,13 +44,17 @@ export async function runIdCommand(argv: readonly string[], env: NodeJS.ProcessE
   const { own, configFlags, words } = parsed;
   const [command = '', id = ''] = words;
   const wantedWords = command === 'decode' ? 2 : 1;
-  if (own.help || !['next', 'decode', 'serve'].includes(command) || words.length !== wantedWords) {
-    (own.help ? io.out : io.err)(usage());
+  if (own.help || !['next', 'decode', 'grow', 'serve'].includes(command) || words.length !== wantedWords) {
+    (own.help ? io.out : io.err)(own.help && command === 'grow' ? GROW_HELP : usage());
     return own.help ? EXIT.OK : EXIT.USAGE;
   }
   try {
     const { config } = loadConfig({ argvFlags: configFlags, env, readFile: (path) => readFileSync(path, 'utf8') });
     if (command === 'serve') return await serve(config, io);
+    if (command === 'grow') {
+      for (const line of await growOffsetMasters(own, config)) io.out(line);
+      return EXIT.OK;
+    }
     const lines = command === 'next' ? await next(own, config) : await decode(id, own, config);
     for (const line of lines) io.out(line);
     const missingCount = command === 'next' ? Number(own.count) - lines.length : 0;
@@ -65,6 +73,8 @@ interface OwnFlags {
   readonly biz?: string | undefined;
   readonly count: string;
   readonly url?: string | undefined;
+  readonly master: readonly string[];
+  readonly margin?: string | undefined;
   readonly help: boolean;
 }
 
@@ -90,9 +100,11 @@ function usage(): string {
   return [
     'Usage: halley id next [--scheme segment] [--biz TAG] [--count 1] [--url http://HOST:PORT]',
     '       halley id decode ID [--scheme SCHEME] [--biz TAG] [--url http://HOST:PORT]',
+    '       halley id grow --biz TAG --master STORE --master STORE ...',
     '       halley id serve',
     '  next    ids of a server (--url; its token from HALLEY_HTTP_TOKEN), or straight from --redis or --data-dir',
     '  decode  what an id tells of itself; without --scheme as every scheme that could have made it',
+    '  grow    set up the masters of scheme offset, or raise their number; `halley id grow --help` says how',
     '  serve   an id server by HTTP (--http-port) and gRPC (HALLEY_IDS_GRPC_PORT), without a comet',
     'Flags:',
     ...helpLines(),

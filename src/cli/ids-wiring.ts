@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { type Config, parseIdMachine, parseIdSchemes, parseIdTags, parseIdTemplates } from '../config/index.js';
 import { IdGrpcServer, IdService, type IdServiceOptions } from '../logic/index.js';
-import { FileSegmentStore } from '../store/index.js';
+import { FileSegmentStore, LazySegmentStore } from '../store/index.js';
 import type { RedisLink } from '../store/redis/index.js';
 import type { Logger } from '../telemetry/index.js';
 
@@ -14,7 +14,7 @@ export interface IdNode {
   /** The node's own; undefined: the counters are in files. It stays its owner's. */
   readonly link: RedisLink | undefined;
   readonly log: Logger;
-  /** True: machine ids are claimed at the start. */
+  /** True: the counters are opened and machine ids claimed at the start. */
   readonly isEager: boolean;
 }
 
@@ -73,15 +73,16 @@ export async function wireIds(config: Config, { link, log, isEager }: IdNode): P
   const { ids, host, http, shutdown } = config;
   // A lone node loads no Redis client.
   const redis = link === undefined ? undefined : { link, ...(await import('../store/redis/index.js')) };
-  const store =
-    redis === undefined
-      ? await FileSegmentStore.open({ directory: idDirectoryOf(config) })
-      : new redis.RedisIdSegmentStore(redis.link);
+  const files = new LazySegmentStore(() => FileSegmentStore.open({ directory: idDirectoryOf(config) }), false);
+  const store = redis === undefined ? files : new redis.RedisIdSegmentStore(redis.link);
   const closers: (() => Promise<unknown>)[] = [() => store.close()];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
+    // A node opens its counters with the first id that somebody wants, unless it was set up to give ids out.
+    const isWanted = isEager || ids.schemes.length > 0 || ids.directory !== '' || ids.grpc_port !== 0;
+    if (redis === undefined && isWanted) await files.open();
     const incrSource = redis && ((tag: string) => new redis.RedisIncrSource({ link: redis.link, tag }));
     const service = await IdService.open(idOptionsOf(config, isEager), { store, incrSource, log });
     closers.push(() => service.close());

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../config/index.js';
+import { SERVICE_MACHINE_BASE } from '../id/index.js';
 import {
   bucketOptionsOf,
   MACHINE_BLOCK_SIZE,
@@ -27,7 +28,12 @@ describe('the server id', () => {
 
 describe('the machine ids of the threads', () => {
   it('begin at the configured block', () => {
-    expect([machineBaseOf(0, 4), machineBaseOf(3, 16), machineBaseOf(63, 16)]).toEqual([0, 48, 1_008]);
+    expect([machineBaseOf(0, 4), machineBaseOf(3, 16), machineBaseOf(55, 16)]).toEqual([0, 48, 880]);
+  });
+
+  it('are never those of the id service: the last block ends where they begin', () => {
+    expect(machineBaseOf(55, MACHINE_BLOCK_SIZE) + MACHINE_BLOCK_SIZE).toBe(SERVICE_MACHINE_BASE);
+    expect(() => configOf('[id]\nmachine_block = 56')).toThrow('machine_block');
   });
 
   it('of a node with more threads than a block has take two, from an even one on', () => {

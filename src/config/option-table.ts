@@ -197,7 +197,7 @@ export const GROUP_OPTIONS = {
       [0, MAX_ID_EPOCH_MS],
       'Unix time that ids count from; never change it on old data.',
     ),
-    machine_block: int(0, [0, 63], 'Block of 16 machine ids of a node without Redis; with Redis blocks are leased.'),
+    machine_block: int(0, [0, 55], 'Block of 16 machine ids of a node without Redis; with Redis blocks are leased.'),
     mark_ahead_ms: int(3000, [100, 600_000], 'How far the high-water mark on disk runs ahead of the newest id.'),
     lease_ms: int(
       10_000,
@@ -215,7 +215,7 @@ export const GROUP_OPTIONS = {
     machine: text(
       'lease',
       [1, 4096],
-      'Machine id of their snowflakes and sonyflakes: lease (any free one), private-ip, file:PATH, or a number.',
+      'Machine id of their snowflakes (896 to 1023) and sonyflakes: lease (any free), private-ip, file:PATH or a number.',
     ),
     epoch_ms: int(
       1_704_067_200_000,

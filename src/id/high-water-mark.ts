@@ -17,6 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Clock, systemClock } from '../clock/index.js';
 import { HalleyError } from '../errors/index.js';
 import { type Mark, markPath, readMark, writeMark } from './mark-file.js';
+import { Renewal } from './renewal.js';
 import { highestIssuedMs, raiseIssueFloorMs, setIssueLimitMs } from './snowflake-memory.js';
 
 export interface HighWaterMarkOptions {
@@ -51,9 +52,10 @@ export class HighWaterMark {
   #markMs = Number.NEGATIVE_INFINITY;
   /** Owner of the line that may be replaced: an earlier process's that was waited past, then this one. */
   #replacedOwner: string | undefined;
-  #renewal: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #isClosed = false;
+  readonly #renewal = new Renewal(
+    () => this.#renew(),
+    () => new HalleyError('ID_MARK_CLOSED', 'the high-water mark is closed'),
+  );
 
   private constructor(options: HighWaterMarkOptions) {
     this.#directory = options.directory;
@@ -96,18 +98,12 @@ export class HighWaterMark {
    * Throws ID_MARK_UNWRITABLE (ids go on up to the old mark; try again) or ID_MARK_IN_USE (ids stop at once).
    */
   renew(): Promise<void> {
-    if (this.#isClosed) return Promise.reject(new HalleyError('ID_MARK_CLOSED', 'the high-water mark is closed'));
-    this.#renewal ??= this.#renew().finally(() => {
-      this.#renewal = undefined;
-    });
-    return this.#renewal;
+    return this.#renewal.now();
   }
 
   /** Renew every half `aheadMs` until `close`. The timer holds no process open. @param onFailed gets each failed renewal */
   keepRenewing(onFailed: (error: unknown) => void): void {
-    if (this.#timer !== undefined || this.#isClosed) return;
-    this.#timer = setInterval(() => this.renew().catch(onFailed), this.#aheadMs / 2);
-    this.#timer.unref();
+    this.#renewal.keep(this.#aheadMs / 2, onFailed);
   }
 
   /**
@@ -115,11 +111,8 @@ export class HighWaterMark {
    * threads that draw are gone or going. Calling it again does nothing.
    */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    clearInterval(this.#timer);
-    // Its failure went to whoever called renew.
-    await this.#renewal?.catch(() => undefined);
+    if (this.#renewal.isStopped) return;
+    await this.#renewal.stop();
     this.#stopIssuing();
     // A draw that passed the old limit a moment ago may still store an id of this millisecond, or of the one after the
     // highest where its slot runs ahead of the clock.
@@ -130,7 +123,7 @@ export class HighWaterMark {
   async #renew(): Promise<void> {
     try {
       const markMs = await this.#writeAhead();
-      if (!this.#isClosed) this.#setLimitMs(markMs);
+      if (!this.#renewal.isStopped) this.#setLimitMs(markMs);
     } catch (error) {
       // Somebody else has promised these ids to itself: not one more, not even below our own mark.
       if (error instanceof HalleyError && error.code === 'ID_MARK_IN_USE') this.#stopIssuing();

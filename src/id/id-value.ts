@@ -1,7 +1,7 @@
 /**
  * Numeric ids between their forms: number, bigint, decimal text, 8 bytes big-endian.
  *
- * Hot path: `writeU53To`.
+ * Hot path: `writeU53To`, `writeWordsTo`.
  */
 import { HalleyError } from '../errors/index.js';
 
@@ -15,8 +15,11 @@ const MAX_ID = (1n << 63n) - 1n;
 
 /** @param value whole, 0 to 2^53 - 1 */
 export function writeU53To(bytes: Uint8Array, offset: number, value: number): void {
-  const high = (value / TWO_32) | 0;
-  const low = value | 0;
+  writeWordsTo(bytes, offset, (value / TWO_32) | 0, value | 0);
+}
+
+/** Big-endian, from the two halves of a number; only their bits count. */
+export function writeWordsTo(bytes: Uint8Array, offset: number, high: number, low: number): void {
   bytes[offset] = high >>> 24;
   bytes[offset + 1] = high >>> 16;
   bytes[offset + 2] = high >>> 8;

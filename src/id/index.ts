@@ -31,7 +31,13 @@ export { COUNTED_ID_END, MAX_MANY_COUNT } from './id-value.js';
 export type { IssueGate } from './issue-gate.js';
 export { IssueLimit } from './issue-limit.js';
 export { MachineClaim, type MachineClaimOptions } from './machine-claim.js';
-export { type MachineIdSource, resolveMachineId } from './machine-id.js';
+export {
+  type MachineIdSource,
+  type MachineIdSpan,
+  resolveMachineId,
+  SERVICE_SNOWFLAKE_MACHINES,
+  SONYFLAKE_MACHINES,
+} from './machine-id.js';
 export { machineToken } from './machine-token.js';
 export { type GrowOptions, growMasters, type OffsetNote, type OffsetStage } from './offset-plan.js';
 export { OffsetSource, type OffsetSourceOptions } from './offset-source.js';
@@ -42,6 +48,7 @@ export { firstVersionOf, requireContent, requireTag, requireTake } from './segme
 export { raiseCounter, SegmentSource, type SegmentSourceOptions } from './segment-source.js';
 export type { SegmentContent, SegmentGrant, SegmentRecord, SegmentStore } from './segment-store.port.js';
 export { Snowflake } from './snowflake.js';
+export { SERVICE_MACHINE_BASE } from './snowflake.layout.js';
 export { snowflakeGate } from './snowflake-gate.js';
 export { SnowflakeGenerator } from './snowflake-generator.js';
 export {
@@ -57,7 +64,6 @@ export {
 export { Sonyflake, type SonyflakeParts } from './sonyflake.js';
 export {
   allocateSonyflake,
-  SONYFLAKE_MACHINE_COUNT,
   type SonyflakeOptions,
   sonyflakeGate,
 } from './sonyflake-memory.js';

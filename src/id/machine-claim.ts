@@ -19,6 +19,8 @@ import { type Clock, systemClock } from '../clock/index.js';
 import { HalleyError } from '../errors/index.js';
 import { COUNTED_ID_END } from './id-value.js';
 import type { IssueGate } from './issue-gate.js';
+import { type MachineIdSpan, requireMachineId } from './machine-id.js';
+import { Renewal } from './renewal.js';
 import type { SegmentRecord, SegmentStore } from './segment-store.port.js';
 
 export interface MachineClaimOptions {
@@ -27,8 +29,8 @@ export interface MachineClaimOptions {
   readonly scheme: 'sonyflake' | 'snowflake';
   /** The machine id to claim, or 'any' to lease a free one. */
   readonly machineId: number | 'any';
-  /** One past the greatest machine id of the scheme. */
-  readonly machineCount: number;
+  /** Those that may be claimed. */
+  readonly machines: MachineIdSpan;
   /** How far ahead of the clock a renewal sets the end, in ms; renewed every third of it. Default 5,000. */
   readonly leaseMs?: number;
   readonly clock?: Clock;
@@ -56,9 +58,10 @@ export class MachineClaim {
   #endMs: number;
   readonly #floorMs: number;
   #gate: IssueGate | undefined;
-  #renewal: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #isClosed = false;
+  readonly #renewal = new Renewal(
+    () => this.#renew(),
+    () => new HalleyError('ID_MACHINE_CLOSED', 'the claim on the machine id is closed'),
+  );
 
   private constructor(
     options: MachineClaimOptions,
@@ -81,19 +84,17 @@ export class MachineClaim {
    * @throws HalleyError ID_MACHINE_CLASH: somebody living owns it; ID_MACHINE_NONE_FREE; what the store throws
    */
   static async open(options: MachineClaimOptions): Promise<MachineClaim> {
-    const { machineId, machineCount } = options;
+    const { machineId, machines } = options;
     if (machineId !== 'any') {
-      if (!Number.isInteger(machineId) || machineId < 0 || machineId >= machineCount) {
-        throw new HalleyError('ID_MACHINE_RANGE', `a machine id is from 0 to ${machineCount - 1}`, { machineId });
-      }
+      requireMachineId(machineId, machines);
       const claim = await tryClaim(options, machineId, true);
       if (claim === undefined) throw clash(machineId, await options.store.read(tagOf(options.scheme, machineId)));
       return new MachineClaim(options, claim);
     }
-    const startId = randomInt(machineCount);
-    const candidateCount = Math.min(MAX_CANDIDATES, machineCount);
+    const start = randomInt(machines.count);
+    const candidateCount = Math.min(MAX_CANDIDATES, machines.count);
     for (let step = 0; step < candidateCount; step++) {
-      const claim = await tryClaim(options, (startId + step) % machineCount, false);
+      const claim = await tryClaim(options, machines.firstId + ((start + step) % machines.count), false);
       if (claim !== undefined) return new MachineClaim(options, claim);
     }
     throw new HalleyError('ID_MACHINE_NONE_FREE', 'every machine id that was looked at is owned', { candidateCount });
@@ -116,28 +117,18 @@ export class MachineClaim {
 
   /** Move the end ahead. Throws ID_MACHINE_CLASH (ids have stopped) or what the store throws (ids go on to the old end). */
   renew(): Promise<void> {
-    if (this.#isClosed)
-      return Promise.reject(new HalleyError('ID_MACHINE_CLOSED', 'the claim on the machine id is closed'));
-    this.#renewal ??= this.#renew().finally(() => {
-      this.#renewal = undefined;
-    });
-    return this.#renewal;
+    return this.#renewal.now();
   }
 
   /** Renew every third of a lease until `close`. Holds no process open. @param onFailed gets each failed renewal */
   keepRenewing(onFailed: (error: unknown) => void): void {
-    if (this.#timer !== undefined || this.#isClosed) return;
-    this.#timer = setInterval(() => this.renew().catch(onFailed), this.#leaseMs / 3);
-    this.#timer.unref();
+    this.#renewal.keep(this.#leaseMs / 3, onFailed);
   }
 
   /** Stop issuing and free the machine id, so that its next owner need not wait. Calling it again does nothing. */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    clearInterval(this.#timer);
-    // Its failure went to whoever called renew.
-    await this.#renewal?.catch(() => undefined);
+    if (this.#renewal.isStopped) return;
+    await this.#renewal.stop();
     this.#gate?.setLimitMs(Number.NEGATIVE_INFINITY);
     // A draw that passed the old limit a moment ago may still store an id of this tick or the one after the highest.
     const issuedMs = this.#gate === undefined ? this.#floorMs : this.#gate.highestIssuedMs() + 21;
@@ -181,7 +172,7 @@ export class MachineClaim {
     if (version === 0) return false;
     this.#version = version;
     this.#endMs = endMs;
-    if (!this.#isClosed) this.#gate?.setLimitMs(endMs);
+    if (!this.#renewal.isStopped) this.#gate?.setLimitMs(endMs);
     return true;
   }
 

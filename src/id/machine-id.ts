@@ -5,6 +5,8 @@
 import { readFile } from 'node:fs/promises';
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import { HalleyError } from '../errors/index.js';
+import { MACHINE_ID_COUNT, SERVICE_MACHINE_BASE } from './snowflake.layout.js';
+import { SONYFLAKE_MACHINE_COUNT } from './sonyflake-memory.js';
 
 export type MachineIdSource =
   | { readonly kind: 'configured'; readonly machineId: number }
@@ -13,18 +15,31 @@ export type MachineIdSource =
   /** Sonyflake's way: the low bits of the first private address. Two hosts of one /16 differ; hosts of two networks may clash. */
   | { readonly kind: 'private-ip' };
 
+/** The machine ids that a scheme may use: `count` of them, a power of two. */
+export interface MachineIdSpan {
+  readonly firstId: number;
+  readonly count: number;
+}
+
+export const SONYFLAKE_MACHINES: MachineIdSpan = { firstId: 0, count: SONYFLAKE_MACHINE_COUNT };
+/** Those below are the nodes': snowflake.layout.ts. */
+export const SERVICE_SNOWFLAKE_MACHINES: MachineIdSpan = {
+  firstId: SERVICE_MACHINE_BASE,
+  count: MACHINE_ID_COUNT - SERVICE_MACHINE_BASE,
+};
+
 /**
- * @param bitCount of the scheme's machine field: 16 (Sonyflake) or 10 (Snowflake); an address is cut to as many
+ * @param span an address is cut to as many bits as it has, and counted from its first id
  * @throws HalleyError ID_MACHINE_RANGE, ID_MACHINE_FILE, ID_MACHINE_NO_PRIVATE_IP
  */
 export async function resolveMachineId(
   source: MachineIdSource,
-  bitCount: number,
+  span: MachineIdSpan,
   interfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]> = networkInterfaces,
 ): Promise<number> {
-  if (source.kind === 'configured') return requireMachineId(source.machineId, bitCount);
-  if (source.kind === 'file') return requireMachineId(await readNumber(source.path), bitCount);
-  return privateIpv4(interfaces()) % 2 ** bitCount;
+  if (source.kind === 'configured') return requireMachineId(source.machineId, span);
+  if (source.kind === 'file') return requireMachineId(await readNumber(source.path), span);
+  return span.firstId + (privateIpv4(interfaces()) % span.count);
 }
 
 /** The address as a number below 2^32. */
@@ -60,9 +75,11 @@ async function readNumber(path: string): Promise<number> {
   return Number(text);
 }
 
-function requireMachineId(machineId: number, bitCount: number): number {
-  if (!Number.isInteger(machineId) || machineId < 0 || machineId >= 2 ** bitCount) {
-    throw new HalleyError('ID_MACHINE_RANGE', `a machine id is from 0 to ${2 ** bitCount - 1}`, { machineId });
-  }
-  return machineId;
+/** Throws ID_MACHINE_RANGE. */
+export function requireMachineId(machineId: number, { firstId, count }: MachineIdSpan): number {
+  if (Number.isInteger(machineId) && machineId >= firstId && machineId < firstId + count) return machineId;
+  const reason = firstId === 0 ? '' : `, those from 0 to ${firstId - 1} belong to the nodes' own ids`;
+  throw new HalleyError('ID_MACHINE_RANGE', `a machine id is from ${firstId} to ${firstId + count - 1} here${reason}`, {
+    machineId,
+  });
 }

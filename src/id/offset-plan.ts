@@ -73,13 +73,14 @@ export function lastStage(note: OffsetNote): OffsetStage {
  * it failed; with the number already reached it does nothing.
  *
  * @param stores store i - 1 is master i's; old masters keep their places
+ * @returns the stages of the plan that all masters now have
  * @throws HalleyError ID_MASTERS_MISPLACED, ID_MASTERS_FEWER, ID_GROWTH_UNDER_WAY, ID_GROWTH_RACED, ID_BAD_OPTION; what a store throws
  */
 export async function growMasters(
   stores: readonly SegmentStore[],
   tag: string,
   { marginIds = 1_000_000 }: GrowOptions = {},
-): Promise<void> {
+): Promise<readonly OffsetStage[]> {
   const masterCount = stores.length;
   if (masterCount < 1 || masterCount > MAX_MASTERS || !Number.isSafeInteger(marginIds) || marginIds < 0) {
     throw new HalleyError('ID_BAD_OPTION', `1 to ${MAX_MASTERS} masters, marginIds whole and 0 or more`, {
@@ -89,7 +90,7 @@ export async function growMasters(
   }
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const records = await readMasters(stores, tag);
-    if (await step(stores, tag, records, marginIds)) return;
+    if (await step(stores, tag, records, marginIds)) return noteOf(records[0] as SegmentRecord).stages;
   }
   throw new HalleyError('ID_GROWTH_RACED', 'the masters draw faster than they can be sealed: raise marginIds', {
     marginIds,

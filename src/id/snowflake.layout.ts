@@ -26,6 +26,11 @@
 export const SNOWFLAKE_MAGIC = 0x48534e4f;
 
 export const MACHINE_ID_COUNT = 1024;
+/**
+ * Machine ids below are the nodes' own (56 blocks of 16), those from here up the id service's. So no id of the service ever equals
+ * one of a node, whatever store, Redis or configuration either knows of, and whatever epoch each counts from.
+ */
+export const SERVICE_MACHINE_BASE = 896;
 export const SEQUENCE_COUNT = 4096;
 /** One past the last ticket: 2^41 ms of 4,096 ids. */
 export const TICKET_END = 2 ** 53;

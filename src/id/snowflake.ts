@@ -19,6 +19,7 @@
  */
 import { type Clock, systemClock } from '../clock/index.js';
 import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
+import { writeWordsTo } from './id-value.js';
 import {
   BLOCK_FLOOR_DOUBLE,
   CONTROL_CHANGE,
@@ -107,16 +108,7 @@ export class Snowflake {
    */
   tryWriteTo(bytes: Uint8Array, offset: number): Outcome {
     if (this.#draw() !== OUTCOME.OK) return OUTCOME.CLOSED;
-    const high = this.#highWord;
-    const low = this.#lowWord;
-    bytes[offset] = high >>> 24;
-    bytes[offset + 1] = high >>> 16;
-    bytes[offset + 2] = high >>> 8;
-    bytes[offset + 3] = high;
-    bytes[offset + 4] = low >>> 24;
-    bytes[offset + 5] = low >>> 16;
-    bytes[offset + 6] = low >>> 8;
-    bytes[offset + 7] = low;
+    writeWordsTo(bytes, offset, this.#highWord, this.#lowWord);
     return OUTCOME.OK;
   }
 

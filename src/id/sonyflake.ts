@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Clock, systemClock } from '../clock/index.js';
 import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
 import type { IdGenerator, IdParts } from './id-generator.port.js';
-import { idValueOf, requireManyCount } from './id-value.js';
+import { idValueOf, requireManyCount, writeWordsTo } from './id-value.js';
 import {
   requireSonyflakeMemory,
   SONYFLAKE_CONTROL_WORD,
@@ -92,16 +92,7 @@ export class Sonyflake implements IdGenerator<bigint, SonyflakeParts> {
   tryWriteTo(bytes: Uint8Array, offset: number): Outcome {
     const outcome = this.#draw();
     if (outcome !== OUTCOME.OK) return outcome;
-    const high = this.#highWord;
-    const low = this.#lowWord;
-    bytes[offset] = high >>> 24;
-    bytes[offset + 1] = high >>> 16;
-    bytes[offset + 2] = high >>> 8;
-    bytes[offset + 3] = high;
-    bytes[offset + 4] = low >>> 24;
-    bytes[offset + 5] = low >>> 16;
-    bytes[offset + 6] = low >>> 8;
-    bytes[offset + 7] = low;
+    writeWordsTo(bytes, offset, this.#highWord, this.#lowWord);
     return OUTCOME.OK;
   }
 

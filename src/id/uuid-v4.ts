@@ -2,14 +2,13 @@
  * UUID version 4 (RFC 9562): 122 random bits.
  *
  * Guarantees: no order, no time, no state to lose; unique by chance: after 2^46 of them the odds of one repeat are about 1 in 2^31.
- * Hot path: `writeTo` takes 16 bytes of a pool that the operating system's generator fills; `next` is Node's own randomUUID.
+ * Hot path: `writeTo` takes 16 bytes of a pool that the operating system's generator fills; `next` prints them.
  */
-import { randomUUID } from 'node:crypto';
 import { OUTCOME, type Outcome } from '../errors/index.js';
 import type { IdGenerator, IdParts } from './id-generator.port.js';
 import { requireManyCount } from './id-value.js';
 import { RandomPool } from './random-pool.js';
-import { uuidBytesOf, uuidVersionOf } from './uuid-text.js';
+import { UuidPrinter, uuidBytesOf, uuidVersionOf } from './uuid-text.js';
 
 export interface UuidV4Parts extends IdParts {
   readonly version: 4;
@@ -21,18 +20,21 @@ export class UuidV4 implements IdGenerator<string, UuidV4Parts> {
   readonly scheme = 'uuid-v4';
   readonly idBytes = 16;
   readonly #pool = new RandomPool();
+  readonly #scratch = new Uint8Array(16);
+  readonly #printer = new UuidPrinter();
 
   next(): string {
-    return randomUUID();
+    this.writeTo(this.#scratch, 0);
+    return this.#printer.print(this.#scratch);
   }
 
   tryNext(): string {
-    return randomUUID();
+    return this.next();
   }
 
   nextMany(count: number): string[] {
     requireManyCount(count);
-    return Array.from({ length: count }, () => randomUUID());
+    return Array.from({ length: count }, () => this.next());
   }
 
   tryWriteTo(bytes: Uint8Array, offset: number): Outcome {

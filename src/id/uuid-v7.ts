@@ -18,7 +18,7 @@ import { HalleyError, OUTCOME, type Outcome } from '../errors/index.js';
 import type { IdGenerator, IdParts } from './id-generator.port.js';
 import { requireManyCount } from './id-value.js';
 import { RandomPool } from './random-pool.js';
-import { uuidBytesOf, uuidTextOf, uuidVersionOf } from './uuid-text.js';
+import { UuidPrinter, uuidBytesOf, uuidVersionOf } from './uuid-text.js';
 
 export interface UuidV7Parts extends IdParts {
   readonly timestampMs: number;
@@ -36,6 +36,7 @@ export class UuidV7 implements IdGenerator<string, UuidV7Parts> {
   readonly #clock: Clock;
   readonly #pool = new RandomPool();
   readonly #scratch = new Uint8Array(16);
+  readonly #printer = new UuidPrinter();
   #lastMs = -1;
   #counter = 0;
 
@@ -45,11 +46,11 @@ export class UuidV7 implements IdGenerator<string, UuidV7Parts> {
 
   next(): string {
     this.writeTo(this.#scratch, 0);
-    return uuidTextOf(this.#scratch);
+    return this.#printer.print(this.#scratch);
   }
 
   tryNext(): string | undefined {
-    return this.tryWriteTo(this.#scratch, 0) === OUTCOME.OK ? uuidTextOf(this.#scratch) : undefined;
+    return this.tryWriteTo(this.#scratch, 0) === OUTCOME.OK ? this.#printer.print(this.#scratch) : undefined;
   }
 
   nextMany(count: number): string[] {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../clock/index.js';
 import { OUTCOME } from '../errors/index.js';
-import { uuidTextOf } from './uuid-text.js';
+import { UuidPrinter } from './uuid-text.js';
 import { UuidV4 } from './uuid-v4.js';
 import { UuidV7 } from './uuid-v7.js';
 
@@ -18,7 +18,7 @@ describe('a UUID of version 4', () => {
       uuids.writeTo(bytes, 2);
       const uuid = bytes.slice(2, 18);
       expect(uuids.decode(uuid)).toEqual({ timestampMs: undefined, version: 4 });
-      seen.add(uuidTextOf(uuid));
+      seen.add(new UuidPrinter().print(uuid));
       for (let bit = 0; bit < 128; bit++) ones[bit]! += (uuid[bit >> 3]! >> (7 - (bit & 7))) & 1;
     }
     expect(seen.size).toBe(2_000);
@@ -27,6 +27,15 @@ describe('a UUID of version 4', () => {
     for (const text of [uuids.next(), uuids.tryNext(), ...uuids.nextMany(3)])
       expect(uuids.decode(text).version).toBe(4);
   });
+});
+
+test('16 bytes are printed as 8-4-4-4-12 hexadecimal digits', () => {
+  const printer = new UuidPrinter();
+  for (let round = 0; round < 256; round++) {
+    const bytes = Buffer.from(Array.from({ length: 16 }, (_, index) => (round + index * 17) & 255));
+    const hex = bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+    expect(printer.print(bytes)).toBe(hex);
+  }
 });
 
 describe('a UUID of version 7', () => {

@@ -97,6 +97,20 @@ describe('the log of a directory', () => {
     await expect(FileSegmentStore.open({ directory })).rejects.toMatchObject({ code: 'ID_STORE_CORRUPT' });
   });
 
+  it('that was removed is refused, however much is counted where it stood', async () => {
+    const directory = await newDirectory();
+    const store = await FileSegmentStore.open({ directory });
+    await store.replace('orders', { nextId: 1_000, endId: 10_000, note: '' }, 0);
+    await rm(directory, { recursive: true });
+    const other = await FileSegmentStore.open({ directory });
+    await other.replace('orders', { nextId: 1, endId: 10_000, note: '' }, 0);
+    await expect(store.take('orders', 10)).rejects.toMatchObject({ code: 'ID_STORE_LOST' });
+    await expect(store.read('orders')).rejects.toMatchObject({ code: 'ID_STORE_LOST' });
+    expect(await other.take('orders', 10)).toMatchObject({ firstId: 1 });
+    await other.close();
+    await store.close();
+  });
+
   it('names a directory that cannot be used, and refuses calls after close', async () => {
     const directory = await newDirectory();
     await writeFile(join(directory, 'file'), '');

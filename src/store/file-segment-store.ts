@@ -9,7 +9,8 @@
  * Threads: each opens its own store on the directory; calls on one store run one after the other.
  * Guarantees: the contract's. A call resolves when its line is on disk (fdatasync), with all lines before it. A kill or power cut
  *   at any point loses calls that were not answered, or skips their numbers. After a write or sync that failed the store refuses
- *   everything (ID_STORE_BROKEN) until it is opened anew: what the disk holds is not known then.
+ *   everything (ID_STORE_BROKEN) until it is opened anew: what the disk holds is not known then. A directory that was removed under it
+ *   is noticed with the next call (ID_STORE_LOST): what others begin there anew has nothing to do with these counters.
  *   Needs a local file system whose O_APPEND is atomic (ext4, xfs, btrfs, tmpfs; not NFS).
  */
 import { randomBytes } from 'node:crypto';
@@ -120,7 +121,7 @@ export class FileSegmentStore implements SegmentStore {
             ? error
             : new HalleyError(
                 'ID_STORE_BROKEN',
-                'the counters could not be written, and what the disk holds is not known: see to it, then start again',
+                'the counters could not be written: see to the space and the rights of the disk; they are opened anew when it takes writes again',
                 { directory: this.#directory },
                 error,
               );
@@ -165,7 +166,7 @@ export class FileSegmentStore implements SegmentStore {
 
   /** Apply what has been appended since. @returns what the line of `nonce` did, undefined where it is not among them */
   async #catchUp(nonce: string): Promise<LineResult | undefined> {
-    const { size: sizeBytes } = await this.#handle.stat();
+    const { size: sizeBytes, nlink: nameCount } = await this.#handle.stat();
     const chunk = Buffer.alloc(Math.max(0, sizeBytes - this.#appliedBytes));
     let readBytes = 0;
     while (readBytes < chunk.length) {
@@ -187,6 +188,12 @@ export class FileSegmentStore implements SegmentStore {
       lineStart = lineEnd + 1;
     }
     this.#appliedBytes += lineStart;
+    // Old logs are removed too, but those end in a roll.
+    if (nameCount === 0 && !this.#log.isRolled) {
+      throw new HalleyError('ID_STORE_LOST', 'the counters were removed while they were in use, so ids could repeat', {
+        directory: this.#directory,
+      });
+    }
     return found;
   }
 

@@ -5,6 +5,7 @@
 
 export { FileSegmentStore, type FileSegmentStoreOptions } from './file-segment-store.js';
 export { type HistoryLog, historyEntry } from './history-log.js';
+export { LazySegmentStore } from './lazy-segment-store.js';
 export { MemoryHistory, type MemoryHistoryOptions } from './memory-history.js';
 export { MemorySegmentStore } from './memory-segment-store.js';
 export { MemorySessions } from './memory-sessions.js';

@@ -15,7 +15,14 @@ const EPOCH_MS = 1_700_000_000_000;
 const NOW_MS = EPOCH_MS + 86_400_000;
 
 function optionsOf(store: SegmentStore, overrides: Partial<MachineClaimOptions> = {}): MachineClaimOptions {
-  return { store, scheme: 'sonyflake', machineId: 7, machineCount: 65_536, leaseMs: 200, ...overrides };
+  return {
+    store,
+    scheme: 'sonyflake',
+    machineId: 7,
+    machines: { firstId: 0, count: 65_536 },
+    leaseMs: 200,
+    ...overrides,
+  };
 }
 
 /** A generator that issues under `claim`. */
@@ -139,10 +146,10 @@ describe('a claim on a machine id', () => {
 
   it('leases different ids to owners that ask for any, and says when none is free', async () => {
     const store = new MemorySegmentStore();
-    const any = optionsOf(store, { machineId: 'any', machineCount: 8, leaseMs: 60_000 });
+    const any = optionsOf(store, { machineId: 'any', machines: { firstId: 8, count: 8 }, leaseMs: 60_000 });
     const claims = [];
     for (let count = 0; count < 8; count++) claims.push(await MachineClaim.open(any));
-    expect(new Set(claims.map((claim) => claim.machineId)).size).toBe(8);
+    expect(claims.map((claim) => claim.machineId).toSorted((a, b) => a - b)).toEqual([8, 9, 10, 11, 12, 13, 14, 15]);
     await expect(MachineClaim.open(any)).rejects.toMatchObject({ code: 'ID_MACHINE_NONE_FREE' });
     await claims[3]!.close();
     expect((await MachineClaim.open(any)).machineId).toBe(claims[3]!.machineId);

@@ -160,7 +160,7 @@ describe('masters with an offset and an increment', () => {
               }),
             );
             const outcome = await growMasters(dying, 'orders', { marginIds: 7 }).catch((error: Error) => error);
-            if (outcome !== undefined && outcome.message !== 'died') {
+            if (outcome instanceof Error && outcome.message !== 'died') {
               expect(['ID_MASTERS_FEWER', 'ID_GROWTH_UNDER_WAY', 'ID_MASTERS_MISPLACED']).toContain(
                 (outcome as { code?: string }).code,
               );

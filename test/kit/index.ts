@@ -15,6 +15,7 @@ export {
 export { type HalleyOptions, type HalleyProcess, runHalley, startHalley } from './halley-process.js';
 export { type ApiAnswer, get, post, pushRoom } from './http.js';
 
+export { type IdServerProcess, startIdServer, stopIdServer } from './id-server.js';
 export { nodeEmpty } from './node-empty.js';
 
 export {

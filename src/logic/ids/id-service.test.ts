@@ -167,12 +167,12 @@ describe('machine ids of the service', () => {
 
   it('are refused at the start where another server has the configured one', async () => {
     const store = new SwitchedStore();
-    const first = await openIds(source(7), { store });
+    const first = await openIds(source(907), { store });
     const [id = ''] = await next(first, 'snowflake');
-    expect(first.decode(id, 'snowflake')[0]?.machineId).toBe(7);
-    await expect(openIds(source(7), { store })).rejects.toThrow(code('ID_MACHINE_CLASH'));
+    expect(first.decode(id, 'snowflake')[0]?.machineId).toBe(907);
+    await expect(openIds(source(907), { store })).rejects.toThrow(code('ID_MACHINE_CLASH'));
     await first.close();
-    const second = await openIds(source(7), { store });
+    const second = await openIds(source(907), { store });
     const [later = ''] = await next(second, 'snowflake');
     expect(BigInt(later)).toBeGreaterThan(BigInt(id));
     await second.close();
@@ -182,12 +182,12 @@ describe('machine ids of the service', () => {
     const directory = await mkdtemp(join(tmpdir(), 'halley-ids-'));
     try {
       const path = join(directory, 'machine');
-      await writeFile(path, '513\n');
+      await writeFile(path, '913\n');
       const ids = await openIds({ machine: { kind: 'file', path } });
       const [id = ''] = await next(ids, 'sonyflake');
-      expect(ids.decode(id, 'sonyflake')[0]?.machineId).toBe(513);
+      expect(ids.decode(id, 'sonyflake')[0]?.machineId).toBe(913);
       await ids.close();
-      await expect(openIds(source(5_000))).rejects.toThrow(/from 0 to 1023/);
+      await expect(openIds(source(5_000))).rejects.toThrow(/from 896 to 1023/);
       const sonyflakes = await openIds({ ...source(5_000), schemes: ['sonyflake'] });
       expect(await next(sonyflakes, 'sonyflake')).toHaveLength(1);
       await sonyflakes.close();

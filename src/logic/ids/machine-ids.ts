@@ -4,7 +4,7 @@
  *
  * Threads: the control thread.
  * Guarantees: those of MachineClaim. A generator lives as long as its claim; one that was lost to somebody else is closed, and where
- *   the source is `lease` the next draw gets another machine id.
+ *   the source is `lease` the next draw gets another machine id. Snowflakes have machine ids that no node's own ids ever have.
  */
 import type { IdMachineRule } from '../../config/index.js';
 import { HalleyError } from '../../errors/index.js';
@@ -14,11 +14,13 @@ import {
   type IdGenerator,
   type IssueGate,
   MachineClaim,
+  type MachineIdSpan,
   resolveMachineId,
+  SERVICE_SNOWFLAKE_MACHINES,
   type SegmentStore,
   Snowflake,
   SnowflakeGenerator,
-  SONYFLAKE_MACHINE_COUNT,
+  SONYFLAKE_MACHINES,
   Sonyflake,
   snowflakeGate,
   sonyflakeGate,
@@ -41,9 +43,9 @@ interface Claimed {
   readonly generator: IdGenerator;
 }
 
-const BIT_COUNT: Readonly<Record<MachineScheme, number>> = {
-  snowflake: 10,
-  sonyflake: Math.log2(SONYFLAKE_MACHINE_COUNT),
+const MACHINES: Readonly<Record<MachineScheme, MachineIdSpan>> = {
+  snowflake: SERVICE_SNOWFLAKE_MACHINES,
+  sonyflake: SONYFLAKE_MACHINES,
 };
 
 export class MachineIds {
@@ -92,9 +94,9 @@ export class MachineIds {
 
   async #claim(scheme: MachineScheme): Promise<Claimed> {
     const { store, source, epochMs, leaseMs, log } = this.#options;
-    const bitCount = BIT_COUNT[scheme];
-    const machineId = source.kind === 'lease' ? 'any' : await resolveMachineId(source, bitCount);
-    const claim = await MachineClaim.open({ store, scheme, machineId, machineCount: 2 ** bitCount, leaseMs });
+    const machines = MACHINES[scheme];
+    const machineId = source.kind === 'lease' ? 'any' : await resolveMachineId(source, machines);
+    const claim = await MachineClaim.open({ store, scheme, machineId, machines, leaseMs });
     const { gate, generator } = makeGenerator(scheme, epochMs, claim.machineId);
     claim.attach(gate);
     claim.keepRenewing((error) => this.#onNotRenewed(scheme, error));

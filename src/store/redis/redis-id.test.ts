@@ -7,6 +7,7 @@ import {
   RangeGenerator,
   SegmentSource,
   type SegmentStore,
+  SONYFLAKE_MACHINES,
 } from '../../id/index.js';
 import { memoryLog } from '../../telemetry/index.js';
 import { segmentStoreContract } from '../segment-store.contract.js';
@@ -140,7 +141,7 @@ describe('machine ids leased in Redis', () => {
   it('come back with their floor where Redis lost the claim of a living owner: no shared id time', async () => {
     const link = await openLink(uniquePrefix());
     const store = new RedisIdSegmentStore(link);
-    const options = { store, scheme: 'sonyflake', machineId: 7, machineCount: 65_536, leaseMs: 300 } as const;
+    const options = { store, scheme: 'sonyflake', machineId: 7, machines: SONYFLAKE_MACHINES, leaseMs: 300 } as const;
     const old = await MachineClaim.open(options);
     await link.commands.del(link.keys.idSegment('machine/sonyflake/7'));
     const taken = await MachineClaim.open(options);

@@ -1,6 +1,6 @@
 -- Lease one block of 16 machine ids, or two adjacent ones.
 -- KEYS[1] hash: block number -> "<endMs> <limitMs> <floorMs> <nodeEpoch> <token> <serverId>", and bornMs
--- ARGV serverId, nodeEpoch, token, leaseMs, maxSkewMs, widthBlocks (1 or 2), firstBlock (where the search begins)
+-- ARGV serverId, nodeEpoch, token, leaseMs, maxSkewMs, widthBlocks (1 or 2), firstBlock (where the search begins), blockCount (even)
 --
 -- All times are Redis's own. endMs: end of the lease. limitMs: no id of the holder reaches it (its own clock may be off by
 -- maxSkewMs). floorMs: what an earlier holder may have issued lies below it.
@@ -9,10 +9,9 @@
 --      or {'YOUNG', nowMs, waitMs}: blocks nobody is known to hold may be held all the same, Redis lost what it knew
 --      or {'NONE', nowMs, holderCount}
 --      or {'SUPERSEDED', nowMs, nodeEpoch}: a later incarnation of this server id was here
-local BLOCK_COUNT = 64
 local serverId, nodeEpoch, token = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local leaseMs, maxSkewMs = tonumber(ARGV[4]), tonumber(ARGV[5])
-local widthBlocks, firstBlock = tonumber(ARGV[6]), tonumber(ARGV[7])
+local widthBlocks, firstBlock, blockCount = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -29,7 +28,7 @@ local matureMs = bornMs + leaseMs
 
 local records = {}
 local holders, holderCount = {}, 0
-for block = 0, BLOCK_COUNT - 1 do
+for block = 0, blockCount - 1 do
   local text = fields[tostring(block)]
   if text then
     local endMs, limitMs, floorMs, epoch, itsToken, server = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%S+) (.*)$')
@@ -70,8 +69,8 @@ end
 
 -- Best rank first; among blocks of dead holders the one that is dead for longest, so that the others find theirs again.
 local best
-for step = 0, BLOCK_COUNT - 1 do
-  local block = (firstBlock + step) % BLOCK_COUNT
+for step = 0, blockCount - 1 do
+  local block = (firstBlock + step) % blockCount
   if block % widthBlocks == 0 then
     local rank, floorMs, endMs = 0, 0, 0
     for part = block, block + widthBlocks - 1 do

@@ -78,7 +78,7 @@ async function take(options: MachineIdOptions): Promise<LeasedMachineIds> {
 
 /** Every block but these is leased for a minute by another server. */
 async function leaveFree(link: RedisLink, blocks: readonly number[], endMs = Date.now() + 60_000): Promise<void> {
-  for (let block = 0; block < 64; block++) {
+  for (let block = 0; block < 56; block++) {
     if (blocks.includes(block)) continue;
     await link.commands.hset(
       link.keys.machineBlocks(),
@@ -108,12 +108,12 @@ describe('a lease of machine ids', () => {
   it('is for one node only: as many nodes as blocks get different ones, the next is told how many there are', async () => {
     const link = await matureLink();
     const bases = await Promise.all(
-      Array.from({ length: 64 }, async (_, index) => (await take(node(link, `n${index}`).options)).machineBase),
+      Array.from({ length: 56 }, async (_, index) => (await take(node(link, `n${index}`).options)).machineBase),
     );
-    expect(new Set(bases).size).toBe(64);
+    expect(new Set(bases).size).toBe(56);
     const one = LeasedMachineIds.take(node(link, 'one-more').options);
     await expect(one).rejects.toThrow(code('NO_MACHINE_BLOCK'));
-    await expect(one).rejects.toThrow(/nodes=64/);
+    await expect(one).rejects.toThrow(/nodes=56/);
   });
 
   it('is for two adjacent blocks, the first one even, where a node has more than 16 slots', async () => {
@@ -139,12 +139,12 @@ describe('a lease of machine ids', () => {
     const link = await matureLink();
     const before = await LeasedMachineIds.take(node(link, 'dead').options);
     const block = before.machineBase / 16;
-    await leaveFree(link, [block, (block + 7) % 64]);
+    await leaveFree(link, [block, (block + 7) % 56]);
     await before.release();
     // Searches from the dead node's block on, since it has the same hash.
     const { options } = node(link, 'dead', { nodeEpoch: () => 2 });
     const newcomer = await take(node(link, 'newcomer').options);
-    expect(newcomer.machineBase).toBe(((block + 7) % 64) * 16);
+    expect(newcomer.machineBase).toBe(((block + 7) % 56) * 16);
     expect((await take(options)).machineBase).toBe(before.machineBase);
   });
 
@@ -221,10 +221,10 @@ describe('a renewal', () => {
     const snowflake = new Snowflake(memory, 0);
     const before = snowflake.next();
     const base = ids.machineBase;
-    await leaveFree(link, [(base / 16 + 63) % 64]);
+    await leaveFree(link, [(base / 16 + 55) % 56]);
     await ids.renew();
     expect(losses).toEqual([{ reason: 'taken', byServerId: expect.stringMatching(/^other-/) }]);
-    expect(ids.machineBase).toBe(((base / 16 + 63) % 64) * 16);
+    expect(ids.machineBase).toBe(((base / 16 + 55) % 56) * 16);
     const after = snowflake.next();
     expect(after).toBeGreaterThan(before);
     expect(decodeSnowflake(after, EPOCH_MS).machineId).toBe(ids.machineBase);
@@ -236,7 +236,7 @@ describe('a renewal', () => {
     const ids = await take(options);
     await leaveFree(link, []);
     ids.keepRenewing();
-    await eventually(() => ids.notReady()[0]?.detail.includes('all 64 blocks') === true);
+    await eventually(() => ids.notReady()[0]?.detail.includes('all 56 blocks') === true);
     expect(issueLimitMs(memory)).toBe(Number.NEGATIVE_INFINITY);
     await link.commands.hdel(link.keys.machineBlocks(), '5');
     await eventually(() => ids.notReady().length === 0);

@@ -17,7 +17,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Clock, systemClock } from '../../clock/index.js';
 import { HalleyError } from '../../errors/index.js';
-import { changeMachineBase, cityHash32, highestIssuedMs } from '../../id/index.js';
+import { changeMachineBase, cityHash32, highestIssuedMs, SERVICE_MACHINE_BASE } from '../../id/index.js';
 import type { NotReadyReason, ReadinessProbe } from '../../push/index.js';
 import type { Logger } from '../../telemetry/index.js';
 import type { RedisLink } from './redis-link.js';
@@ -56,7 +56,8 @@ export interface MachineIdLoss {
 
 /** Machine ids of a block; a lease is for one, or for two adjacent ones. */
 const BLOCK_SIZE = 16;
-const BLOCK_COUNT = 64;
+/** All below the machine ids of the id service: 56. */
+const BLOCK_COUNT = SERVICE_MACHINE_BASE / BLOCK_SIZE;
 /** How often a wait looks at the clock. */
 const WAIT_STEP_MS = 20;
 /** After a failed renewal the next one comes sooner: so many fit into the rest of the lease. */
@@ -279,7 +280,7 @@ export class LeasedMachineIds implements ReadinessProbe {
     const reply = (await this.#take.run(
       link.commands,
       [this.#key],
-      [serverId, nodeEpoch, token, leaseMs, maxSkewMs, this.#widthBlocks(), this.#firstBlock()],
+      [serverId, nodeEpoch, token, leaseMs, maxSkewMs, this.#widthBlocks(), this.#firstBlock(), BLOCK_COUNT],
     )) as [string, number, number, number, number];
     const [status, , value, endMs, floorMs] = reply;
     if (this.#isReleased() && status !== 'OK') return 0;
