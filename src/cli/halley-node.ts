@@ -82,14 +82,14 @@ const UPSTREAM_DRAIN_RATIO = 0.2;
 
 /** Where a node listens. */
 export interface NodeAddresses {
-  /** Of the WebSocket; the one with TLS where the plain port is closed (`tls.plain`). */
+  /** Of the WebSocket; the one with TLS where the plain port is closed (`tls.plain`). Empty on a node without buckets. */
   readonly wsUrl: string;
   /** Of the WebSocket with TLS; undefined where there is none. */
   readonly wssUrl: string | undefined;
   readonly httpUrl: string;
   /** 0: closed. */
   readonly wsPort: number;
-  /** `tcp://host:port` */
+  /** `tcp://host:port`; empty where nobody listens there. */
   readonly tcpUrl: string;
   readonly tcpPort: number;
   /** 0: closed. */
@@ -479,7 +479,7 @@ export class HalleyNode implements ReadinessProbe {
     return {
       wsUrl: listenUrlsOf(config.host, ports)[0] ?? '',
       wssUrl: listenUrlsOf(config.host, { ...ports, wsPort: 0 })[0],
-      tcpUrl: `tcp://${urlHost(config.host)}:${ports.tcpPort}`,
+      tcpUrl: ports.tcpPort === 0 ? '' : `tcp://${urlHost(config.host)}:${ports.tcpPort}`,
       httpUrl: `http${config.tls.http === 'on' ? 's' : ''}://${urlHost(config.host)}:${httpPort}/`,
       ...ports,
       httpPort,

@@ -57,10 +57,10 @@ export async function runStartCommand(
     io.out(
       `halley is ready in ${tookS} s: server id ${addresses.serverId}, ${addresses.bucketCount} bucket${addresses.bucketCount === 1 ? '' : 's'}`,
     );
-    io.out(`  WebSocket  ${addresses.wsUrl}`);
+    if (addresses.wsUrl !== '') io.out(`  WebSocket  ${addresses.wsUrl}`);
     if (addresses.wssUrl !== undefined && addresses.wssUrl !== addresses.wsUrl)
       io.out(`  with TLS   ${addresses.wssUrl}`);
-    io.out(`  TCP        ${addresses.tcpUrl}`);
+    if (addresses.tcpUrl !== '') io.out(`  TCP        ${addresses.tcpUrl}`);
     io.out(`  HTTP API   ${addresses.httpUrl}  (open it in a browser)`);
     if (config.auth.mode === 'open')
       io.out('  auth.mode = "open": every mid is believed; reachable from this machine only');

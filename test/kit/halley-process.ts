@@ -69,11 +69,12 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       );
       const read = (chunk: Buffer) => {
         output += chunk.toString();
-        const ws = /WebSocket +(wss?:\S+)/.exec(output)?.[1];
-        const tcp = /TCP +(tcp:\S+)/.exec(output)?.[1];
+        // The last of the lines that name ports. A node without buckets has no others.
         const http = /HTTP API +(https?:\S+)/.exec(output)?.[1];
-        if (ws === undefined || tcp === undefined || http === undefined) return;
+        if (http === undefined) return;
         clearTimeout(timer);
+        const ws = /WebSocket +(wss?:\S+)/.exec(output)?.[1] ?? '';
+        const tcp = /TCP +(tcp:\S+)/.exec(output)?.[1] ?? '';
         const wss = /with TLS +(wss:\S+)/.exec(output)?.[1];
         resolve({ wsUrl: ws, wssUrl: wss, tcpUrl: tcp, httpUrl: http.replace(/\/$/, '') });
       };
@@ -89,8 +90,8 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
   return {
     wsUrl,
     wssUrl: wssUrl ?? '',
-    wsPort: Number(new URL(wsUrl).port),
-    tcpPort: Number(new URL(tcpUrl).port),
+    wsPort: portOf(wsUrl),
+    tcpPort: portOf(tcpUrl),
     httpUrl,
     httpPort: Number(new URL(httpUrl).port),
     pid: child.pid ?? 0,
@@ -102,6 +103,11 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       return exited;
     },
   };
+}
+
+/** 0: there is none. */
+function portOf(url: string): number {
+  return url === '' ? 0 : Number(new URL(url).port);
 }
 
 /** Run the program to its end, for commands and failing starts. One that does not end is killed: code `SIGKILL`. */
