@@ -11,7 +11,7 @@ Runs several nodes and their Redis on this machine, each as a process of its own
   --buckets N              worker threads of each node, default 1
   --redis URL              a running Redis; without it a redis-server is started, on a free port
   --ws-port N              WebSocket of the first node, 10 more for each further one; default 3102, 0 takes free ports
-  --http-port N            HTTP API likewise; default 3111
+  --http-port N            HTTP API likewise; default 3111 (TCP takes free ports, which the nodes print)
   --data-dir DIR           files of the nodes and of Redis, default data/cluster
 Other options of the nodes come from HALLEY_* in the environment. Nothing is restarted: where a process ends, all do.
 Exit code 0: stopped in order; 1: a process ended by itself, or could not be started or stopped; 2: wrong usage.
