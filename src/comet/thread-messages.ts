@@ -123,7 +123,7 @@ export type RecoveredMessage = [
   status: RecoverStatus,
   body: Uint8Array,
 ];
-/** Port 0: no live node has the tag. */
+/** Port 0: no live node has the tag; -1: it takes no plain requests. */
 export type NodeFoundMessage = [type: typeof MESSAGE.NODE_FOUND, request: number, host: string, port: number];
 export type TlsMessage = [type: typeof MESSAGE.TLS, request: number, set: TlsSet];
 export type ControlMessage =

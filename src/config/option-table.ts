@@ -170,7 +170,7 @@ export const GROUP_OPTIONS = {
     profile: choice(
       'balanced',
       ['balanced', 'throughput', 'latency'],
-      'Defaults of the three options below: throughput waits up to 240 ms for fewer writes, latency never waits.',
+      'Defaults of fanout.max_delay_ms, duty_threshold and duty_target: throughput waits up to 240 ms for fewer writes, latency never waits.',
       WITH_FLAG,
     ),
     max_delay_ms: int(60, [0, 10_000], 'Longest wait for more messages while pacing; 0 never waits.'),

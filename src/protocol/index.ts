@@ -125,7 +125,7 @@ export {
   type OpName,
   opName,
 } from './op.js';
-export { encodeOpList, OP_LIST_LIMIT_COUNT, parseOpList } from './op-list.js';
+export { encodeOpList, isLongOpList, OP_LIST_LIMIT_COUNT, parseOpList } from './op-list.js';
 export {
   encodePacket,
   FRAMING,

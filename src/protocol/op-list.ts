@@ -41,6 +41,13 @@ export function parseOpList(body: Uint8Array, maxCount: number = OP_LIST_LIMIT_C
   return decoded(ops);
 }
 
+/** More elements than `maxCount`, whatever they are. */
+export function isLongOpList(body: Uint8Array, maxCount: number): boolean {
+  let count = 1;
+  for (let at = body.indexOf(COMMA); at >= 0 && count <= maxCount; at = body.indexOf(COMMA, at + 1)) count += 1;
+  return count > maxCount;
+}
+
 /** The body for `ops`. */
 export function encodeOpList(ops: readonly number[]): Uint8Array<ArrayBuffer> {
   return encodeUtf8(ops.join(','));

@@ -44,6 +44,7 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts:
       bucket: parts.thread,
       incarnation: parts.incarnation,
       maxBackpressureBytes,
+      reconnectWindowMs,
       replayBytes: options.fallbackReplayBytes,
       pollMaxWaitMs: options.fallbackPollMaxWaitMs,
       requestBodyBytes: options.requestBodyBytes,

@@ -17,6 +17,7 @@ import {
   encodeRecoverRefused,
   encodeRoomReplies,
   FRAMING,
+  isLongOpList,
   OP,
   PARSE,
   PacketHeader,
@@ -282,6 +283,7 @@ export class PacketHandler {
 
   #watch(channel: Channel, header: PacketHeader, body: Uint8Array): void {
     const parsed = parseOpList(body, this.#limits.watchOps);
+    if (!parsed.ok && isLongOpList(body, this.#limits.watchOps)) this.#links.onOversized();
     if (parsed.ok && parsed.value.length > 0) {
       const held = channel.watch;
       const ops = new Set(held?.ops ?? []);

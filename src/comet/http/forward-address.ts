@@ -4,12 +4,13 @@
  * Threads: control thread.
  */
 import type { NodeRecord } from '../../push/index.js';
-import type { NodeAddress } from './node-lookups.js';
+import { NO_PLAIN_PORT, type NodeAddress } from './node-lookups.js';
 import { nodeTagOf } from './session-token.js';
 
-/** Undefined: no node of this tag lives, or it takes no plain requests. */
+/** Undefined: no node of this tag lives. Port NO_PLAIN_PORT: it lives, and all its ports speak TLS. */
 export function forwardAddressOf(nodes: readonly NodeRecord[], nodeTag: string): NodeAddress | undefined {
   const node = nodes.find(({ serverId }) => nodeTagOf(serverId) === nodeTag);
-  if (node === undefined || node.wsPort === 0) return undefined;
-  return { host: node.forwardHost ?? node.addrs[0] ?? node.hostname, port: node.wsPort };
+  if (node === undefined) return undefined;
+  const port = node.wsPort === 0 ? NO_PLAIN_PORT : node.wsPort;
+  return { host: node.forwardHost ?? node.addrs[0] ?? node.hostname, port };
 }

@@ -60,6 +60,7 @@ async function openDoor(
       bucket: 1,
       incarnation: 0,
       maxBackpressureBytes: 10_000,
+      reconnectWindowMs: 9_000,
       replayBytes: 1_000,
       pollMaxWaitMs: 30_000,
       requestBodyBytes: 4_096,

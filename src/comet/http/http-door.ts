@@ -42,6 +42,7 @@ export interface HttpDoorOptions {
   readonly bucket: number;
   readonly incarnation: number;
   readonly maxBackpressureBytes: number;
+  readonly reconnectWindowMs: number;
   /** Kept of what an SSE stream has written. */
   readonly replayBytes: number;
   readonly pollMaxWaitMs: number;
@@ -71,6 +72,7 @@ const AUTH_VER = 1;
 export class HttpDoor implements Door, SessionHost {
   readonly maxBackpressureBytes: number;
   readonly replayBytes: number;
+  readonly reconnectWindowMs: number;
   readonly discards = new DiscardCounter();
   readonly #options: HttpDoorOptions;
   readonly #handlers: DoorHandlers;
@@ -96,6 +98,7 @@ export class HttpDoor implements Door, SessionHost {
     const { node } = parts;
     this.maxBackpressureBytes = options.maxBackpressureBytes;
     this.replayBytes = options.replayBytes;
+    this.reconnectWindowMs = options.reconnectWindowMs;
     this.#options = options;
     this.#handlers = handlers;
     this.#clock = parts.clock;

@@ -16,15 +16,15 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { CLOSE, type CloseCodeRow } from '../../errors/index.js';
-import { FRAMING, PARSE, PacketHeader, parseOutcomeName, readPacket } from '../../protocol/index.js';
 import { CHANNEL_STATE } from '../bucket/channel.js';
 import type { Admission } from '../limits/admission.js';
 import type { FallbackNode, HttpDoorOptions } from './http-door.js';
-import { endOf, STATUS, sendStatusOf } from './http-errors.js';
+import { endOf, type SessionEnd, STATUS, sendStatusOf } from './http-errors.js';
 import { HttpExchange } from './http-exchange.js';
 import type { HttpSession, SessionReader } from './http-session.js';
 import { packetsOfJson } from './json-packets.js';
 import type { NodeLookups } from './node-lookups.js';
+import { packetsProblem } from './packets-problem.js';
 import { PollReader } from './poll-reader.js';
 import { readBody } from './post-body.js';
 import { PRIVATE_HOST } from './private-listener.js';
@@ -86,7 +86,6 @@ export class HttpRoutes {
   readonly #forwarder: RequestForwarder;
   /** What buckets of this node say to one another; derived, so that the secret itself never travels. */
   readonly #bucketSecret: string;
-  readonly #header = new PacketHeader();
 
   constructor(options: HttpDoorOptions, parts: RouteParts) {
     this.#options = options;
@@ -238,7 +237,8 @@ export class HttpRoutes {
       bytes = packets.value;
     }
     // What an application's acceptor reads need not be packets.
-    const problem = session.channel?.state === CHANNEL_STATE.OPEN ? undefined : this.#problemOf(bytes);
+    const problem =
+      session.channel?.state === CHANNEL_STATE.OPEN ? undefined : packetsProblem(bytes, this.#options.requestBodyBytes);
     if (problem !== undefined) {
       const isLarge = problem.row === CLOSE.TOO_LARGE;
       exchange.error(isLarge ? STATUS.TOO_LARGE : STATUS.BAD_REQUEST, endOf(problem.row, problem.reason));
@@ -249,26 +249,6 @@ export class HttpRoutes {
     const { over } = session as { over: HttpSession['over'] };
     if (over === undefined) exchange.answer(STATUS.NO_CONTENT, []);
     else exchange.error(sendStatusOf(over.code), over);
-  }
-
-  /** What is wrong with the packets: on the WebSocket it would end the channel, here the request is refused whole. */
-  #problemOf(bytes: Uint8Array): { readonly row: CloseCodeRow; readonly reason: string } | undefined {
-    const header = this.#header;
-    let offset = 0;
-    do {
-      const { requestBodyBytes } = this.#options;
-      const outcome = readPacket(bytes, offset, bytes.length, header, requestBodyBytes, FRAMING.MESSAGE);
-      if (outcome === PARSE.TOO_LARGE) {
-        const reason = `the body of a packet may have ${requestBodyBytes} bytes: bytes=${header.bodyBytes}`;
-        return { row: CLOSE.TOO_LARGE, reason };
-      }
-      if (outcome !== PARSE.OK) {
-        const reason = `whole goim packets back to back are expected: offset=${offset} outcome=${parseOutcomeName(outcome)}`;
-        return { row: CLOSE.MALFORMED, reason };
-      }
-      offset += header.packetBytes;
-    } while (offset < bytes.length);
-    return undefined;
   }
 
   #close(exchange: HttpExchange, req: HttpRequest, isPrivate: boolean): void {
@@ -369,7 +349,7 @@ export class HttpRoutes {
       return;
     }
     if (reading.kind === 'earlier') {
-      exchange.error(STATUS.GONE, endOf(CLOSE.SHUTDOWN, 'the node of this session was restarted'));
+      exchange.error(STATUS.GONE, this.#massEnd(CLOSE.SHUTDOWN, 'the node of this session was restarted'));
       return;
     }
     const { method, path, headers } = request;
@@ -392,7 +372,12 @@ export class HttpRoutes {
     const { bucket, incarnation } = this.#options;
     return SessionTokens.isOf(place, bucket, incarnation)
       ? endOf(CLOSE.IDLE, 'the session has ended')
-      : endOf(CLOSE.BUCKET_FAILED, 'the bucket of this session was restarted');
+      : this.#massEnd(CLOSE.BUCKET_FAILED, 'the bucket of this session was restarted');
+  }
+
+  /** An end that many sessions share: their clients are asked to spread. */
+  #massEnd(row: CloseCodeRow, reason: string): SessionEnd {
+    return endOf(row, reason, this.#options.reconnectWindowMs);
   }
 
   #toBucket(exchange: HttpExchange, request: SessionRequest, forwarded: ForwardedRequest, bucket: number): void {
@@ -400,7 +385,7 @@ export class HttpRoutes {
     // Pairs with the store in PrivateListener.
     const port = bucket < ports.length ? Atomics.load(ports, bucket) : 0;
     if (port === 0) {
-      exchange.error(STATUS.GONE, endOf(CLOSE.BUCKET_FAILED, 'the bucket of this session was restarted'));
+      exchange.error(STATUS.GONE, this.#massEnd(CLOSE.BUCKET_FAILED, 'the bucket of this session was restarted'));
     } else if (request.isPrivate) {
       exchange.error(
         STATUS.UNAVAILABLE,
@@ -425,7 +410,11 @@ export class HttpRoutes {
     try {
       const found = await this.#parts.nodes.find(nodeTag);
       if (found === 'gone') {
-        exchange.error(STATUS.GONE, endOf(CLOSE.SHUTDOWN, 'the node of this session is gone'));
+        exchange.error(STATUS.GONE, this.#massEnd(CLOSE.SHUTDOWN, 'the node of this session is gone'));
+      } else if (found === 'closed') {
+        const reason =
+          'the node of this session takes TLS only, and requests are not forwarded to it: balance with stickiness';
+        exchange.error(STATUS.UNAVAILABLE, endOf(CLOSE.BUCKET_FAILED, reason, RETRY_AFTER_MS));
       } else if (found === 'unknown') {
         exchange.error(
           STATUS.UNAVAILABLE,

@@ -8,6 +8,7 @@ import { HttpMessage } from './http-message.js';
 import { HttpSession, type SessionHost, type SessionReader } from './http-session.js';
 
 class Host implements SessionHost {
+  readonly reconnectWindowMs = 9_000;
   maxBackpressureBytes = 100;
   replayBytes = 30;
   readonly events: string[] = [];

@@ -19,6 +19,7 @@ import { decodeDisconnect, PACKET_HEADER_BYTES } from '../../protocol/index.js';
 import type { Channel } from '../bucket/channel.js';
 import { type ChannelSocket, SOCKET_ANSWER } from '../bucket/channel-socket.js';
 import { codecOf } from '../bucket/subscriptions.js';
+import { closeWindowMs } from '../limits/close-advice.js';
 import { endOf, type SessionEnd } from './http-errors.js';
 import { HttpMessage } from './http-message.js';
 
@@ -36,6 +37,8 @@ export interface SessionReader {
 export interface SessionHost {
   readonly maxBackpressureBytes: number;
   readonly replayBytes: number;
+  /** Over how long clients spread who are closed together. */
+  readonly reconnectWindowMs: number;
   /** Let the reader serve at the end of this turn, so that what comes in one turn leaves together. */
   serveSoon(session: HttpSession): void;
   subscribe(session: HttpSession, topic: string): boolean;
@@ -200,7 +203,7 @@ export class HttpSession implements ChannelSocket {
   }
 
   end(code: number, reason: string): void {
-    this.#finish(this.#advice() ?? endOf({ code, reason }));
+    this.#finish(this.#advice() ?? endOf({ code, reason }, '', closeWindowMs(code, this.#host.reconnectWindowMs)));
   }
 
   close(): void {

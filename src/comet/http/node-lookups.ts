@@ -13,8 +13,11 @@ export interface NodeAddress {
   readonly port: number;
 }
 
-/** `gone`: no node of this tag is alive. `unknown`: nobody answered in time. */
-export type FoundNode = NodeAddress | 'gone' | 'unknown';
+/** In a NodeFoundMessage: the node lives, and all its ports speak TLS. */
+export const NO_PLAIN_PORT = -1;
+
+/** `gone`: no node of this tag is alive. `closed`: it takes no plain requests. `unknown`: nobody answered in time. */
+export type FoundNode = NodeAddress | 'gone' | 'closed' | 'unknown';
 
 const KEEP_MS = 1_000;
 const DEADLINE_MS = 2_000;
@@ -59,6 +62,7 @@ export class NodeLookups {
   onNodeFound([, request, host, port]: NodeFoundMessage): void {
     const answer = this.#asked.get(request);
     this.#asked.delete(request);
-    answer?.(port === 0 ? 'gone' : { host, port });
+    if (port === NO_PLAIN_PORT) answer?.('closed');
+    else answer?.(port === 0 ? 'gone' : { host, port });
   }
 }

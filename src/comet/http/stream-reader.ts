@@ -50,7 +50,11 @@ export class StreamReader implements SessionReader {
   }
 
   onDeadline(session: HttpSession): void {
-    if (!this.#isBlocked && !this.#exchange.write(COMMENT)) this.#isBlocked = true;
+    if (this.#isBlocked) return;
+    // uWS warns on standard output of every write outside of a cork.
+    this.#exchange.cork(() => {
+      this.#isBlocked = !this.#exchange.write(COMMENT);
+    });
     if (!this.#isBlocked) session.written();
   }
 

@@ -31,9 +31,16 @@ export function disconnectBody(
   advice: CloseAdvice | undefined,
   reconnectWindowMs: number,
 ): DisconnectBody {
-  const windowMs = SHARED_ENDS.has(code) ? reconnectWindowMs : 0;
-  const { reconnect, retryAfterMs } = advice ?? { reconnect: mayReconnect(code), retryAfterMs: windowMs };
+  const { reconnect, retryAfterMs } = advice ?? {
+    reconnect: mayReconnect(code),
+    retryAfterMs: closeWindowMs(code, reconnectWindowMs),
+  };
   return { code, reason, reconnect, retryAfterMs, nodes: [] };
+}
+
+/** Over how long the clients of such a close are asked to spread; 0: it concerns one alone. */
+export function closeWindowMs(code: number, reconnectWindowMs: number): number {
+  return SHARED_ENDS.has(code) ? reconnectWindowMs : 0;
 }
 
 /** The counter that a close with this code adds to; undefined: none of its own. */
