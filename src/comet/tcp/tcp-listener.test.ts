@@ -79,6 +79,29 @@ describe('the TCP listener', () => {
     expect(chunks).toEqual([21 + 21 + 22]);
   });
 
+  it('handles what one poll has read together, in one turn, and what came in front of a FIN before the end', async () => {
+    const order: string[] = [];
+    const note = (what: string) => {
+      order.push(what);
+      queueMicrotask(() => order.push('microtask'));
+    };
+    const { port, channels } = await tcp.listen({
+      message: (_, bytes) => note(Buffer.from(bytes.subarray(16)).toString()),
+      close: () => note('close'),
+    });
+    const own = [await tcp.client(port), await tcp.client(port)];
+    await eventually(() => channels.length === 2);
+    // On the loopback interface both are there for the same poll.
+    own[0]!.write(packet(1, 'a'));
+    own[1]!.write(packet(1, 'b'));
+    await eventually(() => order.length === 4);
+    expect(order.toSorted()).toEqual(['a', 'b', 'microtask', 'microtask']);
+    expect(order.slice(2)).toEqual(['microtask', 'microtask']);
+    own[0]!.socket.end(packet(2, 'the last words'));
+    await eventually(() => order.includes('close'));
+    expect(order.slice(4).filter((what) => what !== 'microtask')).toEqual(['the last words', 'close']);
+  });
+
   it('publishes to the members of a topic, and not to who has left it or has gone', async () => {
     const { listener, port, channels } = await tcp.listen({ open: ({ socket }) => void socket?.subscribe('xroom') });
     const members = [await tcp.client(port), await tcp.client(port), await tcp.client(port)];
