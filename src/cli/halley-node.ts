@@ -57,6 +57,7 @@ import {
   recoveryOptionsOf,
   rolesOf,
   serverIdOf,
+  tcpUrlsOf,
   urlHost,
 } from './node-options.js';
 import { loadPages } from './pages.js';
@@ -89,9 +90,13 @@ export interface NodeAddresses {
   readonly httpUrl: string;
   /** 0: closed. */
   readonly wsPort: number;
-  /** `tcp://host:port`; empty where nobody listens there. */
-  readonly tcpUrl: string;
+  /** `tcp://host:port`; undefined where it is closed. */
+  readonly tcpUrl: string | undefined;
+  /** The same over TLS, `tls://host:port`. */
+  readonly tcpTlsUrl: string | undefined;
+  /** 0: closed. */
   readonly tcpPort: number;
+  readonly tcpTlsPort: number;
   /** 0: closed. */
   readonly wssPort: number;
   readonly httpPort: number;
@@ -193,10 +198,14 @@ export class HalleyNode implements ReadinessProbe {
       this.#closers.push(claimed.release);
       return claimed.port;
     };
+    const isPlain = hasBuckets && config.tls.plain === 'on';
+    const isSecure = hasBuckets && tls !== undefined;
+    const isTcp = config.tcp === 'on';
     const ports: NodePorts = {
-      wsPort: await claim(hasBuckets && config.tls.plain === 'on', config.ws_port, 'ws_port'),
-      tcpPort: await claim(hasBuckets, config.tcp_port, 'tcp_port'),
-      wssPort: await claim(hasBuckets && tls !== undefined, config.tls.ws_port, 'tls.ws_port'),
+      wsPort: await claim(isPlain, config.ws_port, 'ws_port'),
+      tcpPort: await claim(isPlain && isTcp, config.tcp_port, 'tcp_port'),
+      wssPort: await claim(isSecure, config.tls.ws_port, 'tls.ws_port'),
+      tcpTlsPort: await claim(isSecure && isTcp, config.tls.tcp_port, 'tls.tcp_port'),
     };
     const httpClaim = config.redis === '' ? undefined : await claimPort(config.host, config.http_port, 'http_port');
     if (httpClaim !== undefined) this.#closers.push(httpClaim.release);
@@ -424,7 +433,7 @@ export class HalleyNode implements ReadinessProbe {
     this.#pusher = pusher;
 
     // A bucket with the only TCP listener has clients that no other one could take: it is not made to wait for the others.
-    const hasLoneTcp = !sharesTcpPort(process.versions.node, process.platform);
+    const hasLoneTcp = isTcp && !sharesTcpPort(process.versions.node, process.platform);
     const channelsOf = (state: string, thread: number): number | undefined =>
       state === 'ready' && !(hasLoneTcp && thread === LONE_TCP_THREAD)
         ? readThread(countersMemory, thread).channels
@@ -479,7 +488,7 @@ export class HalleyNode implements ReadinessProbe {
     return {
       wsUrl: listenUrlsOf(config.host, ports)[0] ?? '',
       wssUrl: listenUrlsOf(config.host, { ...ports, wsPort: 0 })[0],
-      tcpUrl: ports.tcpPort === 0 ? '' : `tcp://${urlHost(config.host)}:${ports.tcpPort}`,
+      ...tcpUrlsOf(config.host, ports),
       httpUrl: `http${config.tls.http === 'on' ? 's' : ''}://${urlHost(config.host)}:${httpPort}/`,
       ...ports,
       httpPort,

@@ -11,13 +11,14 @@ import {
   nodePlaceOf,
   nodeRecordOf,
   serverIdOf,
+  tcpUrlsOf,
 } from './node-options.js';
 
 function configOf(toml: string) {
   return loadConfig({ argvFlags: { config: 'a.toml' }, env: {}, readFile: () => toml }).config;
 }
 
-const PORTS = { tcpPort: 3_101, wsPort: 3_102, wssPort: 0 };
+const PORTS = { tcpPort: 3_101, wsPort: 3_102, wssPort: 0, tcpTlsPort: 0 };
 
 describe('the server id', () => {
   it('is the configured one, or the name of the host', () => {
@@ -102,7 +103,7 @@ describe('the options of a bucket', () => {
         [log]
         level = "warn"
       `),
-      { tcpPort: 4_710, wsPort: 4_711, wssPort: 0 },
+      { tcpPort: 4_710, wsPort: 4_711, wssPort: 0, tcpTlsPort: 0 },
       'file:///app.js',
       undefined,
     );
@@ -178,11 +179,23 @@ describe('what a node says about itself', () => {
       default_domain = "conn.example.org"
       addrs = ["10.0.0.1", "10.0.0.2"]
     `);
-    expect(nodeDescriptionOf(config, { tcpPort: 3_101, wsPort: 3_102, wssPort: 3_103 }, '1')).toMatchObject({
+    const ports = { tcpPort: 3_101, wsPort: 3_102, wssPort: 3_103, tcpTlsPort: 3_104 };
+    expect(nodeDescriptionOf(config, ports, '1')).toMatchObject({
+      tcpTlsPort: 3_104,
       domain: 'conn.example.org',
       addrs: ['10.0.0.1', '10.0.0.2'],
       listenUrls: ['ws://[::1]:3102/sub', 'wss://[::1]:3103/sub'],
     });
+  });
+});
+
+describe('the addresses of TCP', () => {
+  it('name what is open, each form with a scheme of its own', () => {
+    expect(tcpUrlsOf('::1', { tcpPort: 3_101, tcpTlsPort: 3_104 })).toEqual({
+      tcpUrl: 'tcp://[::1]:3101',
+      tcpTlsUrl: 'tls://[::1]:3104',
+    });
+    expect(tcpUrlsOf('127.0.0.1', { tcpPort: 0, tcpTlsPort: 0 })).toEqual({ tcpUrl: undefined, tcpTlsUrl: undefined });
   });
 });
 
@@ -193,6 +206,7 @@ describe('what a node tells the cluster', () => {
     tcpPort: 0,
     wsPort: 3_102,
     wssPort: 0,
+    tcpTlsPort: 0,
     httpPort: 3_111,
     connCount: 5,
     ipCount: 4,

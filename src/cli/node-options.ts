@@ -27,6 +27,8 @@ export interface NodePorts {
   readonly tcpPort: number;
   readonly wsPort: number;
   readonly wssPort: number;
+  /** TCP over TLS. */
+  readonly tcpTlsPort: number;
 }
 
 /** Machine ids are leased in blocks of so many, one per thread. */
@@ -67,7 +69,7 @@ export function bucketOptionsOf(
     host: config.host,
     port: ports.wsPort,
     tcpPort: ports.tcpPort,
-    tls: tls === undefined ? undefined : { wsPort: ports.wssPort, set: tls },
+    tls: tls === undefined ? undefined : { wsPort: ports.wssPort, tcpPort: ports.tcpTlsPort, set: tls },
     app: appUrl,
     auth: { mode: auth.mode === 'jwt' ? 'jwt' : 'open', jwtSecret: auth.jwt_secret },
     handshakeTimeoutMs: auth.handshake_timeout_ms,
@@ -142,10 +144,18 @@ export function listenUrlsOf(host: string, { wsPort, wssPort }: Pick<NodePorts, 
   return urls;
 }
 
+/** Addresses of TCP; undefined where it is closed. */
+export function tcpUrlsOf(host: string, { tcpPort, tcpTlsPort }: Pick<NodePorts, 'tcpPort' | 'tcpTlsPort'>) {
+  return {
+    tcpUrl: tcpPort === 0 ? undefined : `tcp://${urlHost(host)}:${tcpPort}`,
+    tcpTlsUrl: tcpTlsPort === 0 ? undefined : `tls://${urlHost(host)}:${tcpTlsPort}`,
+  };
+}
+
 /** What clients and operators are told about this node. */
 export function nodeDescriptionOf(
   config: Config,
-  { tcpPort, wsPort, wssPort }: NodePorts,
+  { tcpPort, wsPort, wssPort, tcpTlsPort }: NodePorts,
   version: string,
 ): NodeDescription {
   const { node, heartbeat } = config;
@@ -158,6 +168,7 @@ export function nodeDescriptionOf(
     tcpPort,
     wsPort,
     wssPort,
+    tcpTlsPort,
     heartbeatS: heartbeat.interval_s,
     heartbeatMaxCount: heartbeat.max_misses,
     backoff: {
@@ -198,7 +209,16 @@ export function nodePlaceOf({ node }: Config): GeoPoint | undefined {
 /** What of a node's record is not configured. */
 export type NodeCounts = Pick<
   NodeRecord,
-  'nodeEpoch' | 'version' | 'tcpPort' | 'wsPort' | 'wssPort' | 'httpPort' | 'connCount' | 'ipCount' | 'updatedMs'
+  | 'nodeEpoch'
+  | 'version'
+  | 'tcpPort'
+  | 'wsPort'
+  | 'wssPort'
+  | 'tcpTlsPort'
+  | 'httpPort'
+  | 'connCount'
+  | 'ipCount'
+  | 'updatedMs'
 > & {
   /** An operator drains it, or it is not ready. */
   readonly isDraining: boolean;

@@ -60,7 +60,9 @@ export async function runStartCommand(
     if (addresses.wsUrl !== '') io.out(`  WebSocket  ${addresses.wsUrl}`);
     if (addresses.wssUrl !== undefined && addresses.wssUrl !== addresses.wsUrl)
       io.out(`  with TLS   ${addresses.wssUrl}`);
-    if (addresses.tcpUrl !== '') io.out(`  TCP        ${addresses.tcpUrl}`);
+    const { tcpUrl, tcpTlsUrl } = addresses;
+    if (tcpUrl !== undefined) io.out(`  TCP        ${tcpUrl}`);
+    if (tcpTlsUrl !== undefined) io.out(`  ${tcpUrl === undefined ? 'TCP      ' : 'with TLS '}  ${tcpTlsUrl}`);
     io.out(`  HTTP API   ${addresses.httpUrl}  (open it in a browser)`);
     if (config.auth.mode === 'open')
       io.out('  auth.mode = "open": every mid is believed; reachable from this machine only');

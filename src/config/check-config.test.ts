@@ -101,10 +101,21 @@ describe('rules between options', () => {
     expect(problemsOf({ HALLEY_TLS_KEY_FILE: 'a.key' })[0]).toMatch(/^tls\.key_file must be empty where/);
     expect(problemsOf({ ...cert, HALLEY_TLS_SNI: 'a.example' })[0]).toMatch(/entry 1 is none/);
     expect(problemsOf({ ...cert, HALLEY_TLS_WS_PORT: '3111' })).toEqual([
-      'tls.ws_port must differ from http_port, 3111, and ws_port, 3102 (from env HALLEY_TLS_WS_PORT): tls.ws_port=3111',
+      'tls.ws_port must differ from http_port, 3111, ws_port, 3102, and tcp_port, 3101 (from env HALLEY_TLS_WS_PORT): tls.ws_port=3111',
     ]);
+    expect(problemsOf({ ...cert, HALLEY_TLS_WS_PORT: '3101' })).toHaveLength(1);
+    for (const port of ['3101', '3102', '3103', '3111']) {
+      expect(problemsOf({ ...cert, HALLEY_TLS_TCP_PORT: port })).toEqual([
+        `tls.tcp_port must differ from http_port, 3111, ws_port, 3102, tcp_port, 3101, and tls.ws_port, 3103 (from env HALLEY_TLS_TCP_PORT): tls.tcp_port=${port}`,
+      ]);
+    }
+    expect(problemsOf({ ...cert, HALLEY_TLS_TCP_PORT: '0', HALLEY_TLS_WS_PORT: '0' })).toEqual([]);
+    for (const port of ['3103', '3104']) {
+      expect(problemsOf({ ...cert, HALLEY_IDS_GRPC_PORT: port })[0]).toContain('and tls.tcp_port, 3104');
+    }
     // Nothing listens there.
-    expect(problemsOf({ HALLEY_TLS_WS_PORT: '3111' })).toEqual([]);
+    expect(problemsOf({ HALLEY_TLS_WS_PORT: '3111', HALLEY_TLS_TCP_PORT: '3111' })).toEqual([]);
+    expect(problemsOf({ HALLEY_IDS_GRPC_PORT: '3104' })).toEqual([]);
   });
 
   it('hold at their bound and are broken by the next value', () => {

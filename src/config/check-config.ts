@@ -100,11 +100,18 @@ const RULES: readonly Rule[] = [
     sentence: ({ tls }) => sniProblem(tls.sni) ?? '',
   },
   {
-    paths: ['tls.ws_port', 'tls.cert_file', 'http_port', 'ws_port'],
-    isBroken: ({ tls, http_port, ws_port }) =>
-      tls.cert_file !== '' && tls.ws_port !== 0 && (tls.ws_port === http_port || tls.ws_port === ws_port),
-    sentence: ({ http_port, ws_port }) =>
-      `tls.ws_port must differ from http_port, ${http_port}, and ws_port, ${ws_port}`,
+    paths: ['tls.ws_port', 'tls.cert_file', 'http_port', 'ws_port', 'tcp_port'],
+    isBroken: ({ tls, http_port, ws_port, tcp_port }) =>
+      tls.cert_file !== '' && tls.ws_port !== 0 && [http_port, ws_port, tcp_port].includes(tls.ws_port),
+    sentence: ({ http_port, ws_port, tcp_port }) =>
+      `tls.ws_port must differ from http_port, ${http_port}, ws_port, ${ws_port}, and tcp_port, ${tcp_port}`,
+  },
+  {
+    paths: ['tls.tcp_port', 'tls.cert_file', 'tls.ws_port', 'http_port', 'ws_port', 'tcp_port'],
+    isBroken: ({ tls, http_port, ws_port, tcp_port }) =>
+      tls.cert_file !== '' && tls.tcp_port !== 0 && [http_port, ws_port, tcp_port, tls.ws_port].includes(tls.tcp_port),
+    sentence: ({ tls, http_port, ws_port, tcp_port }) =>
+      `tls.tcp_port must differ from http_port, ${http_port}, ws_port, ${ws_port}, tcp_port, ${tcp_port}, and tls.ws_port, ${tls.ws_port}`,
   },
   {
     // A node of one role meets the others in Redis only.
@@ -217,6 +224,13 @@ const RULES: readonly Rule[] = [
       ids.grpc_port !== 0 && [http_port, ws_port, tcp_port].includes(ids.grpc_port),
     sentence: ({ http_port, ws_port, tcp_port }) =>
       `ids.grpc_port must differ from http_port, ${http_port}, ws_port, ${ws_port}, and tcp_port, ${tcp_port}`,
+  },
+  {
+    paths: ['ids.grpc_port', 'tls.cert_file', 'tls.ws_port', 'tls.tcp_port'],
+    isBroken: ({ ids, tls }) =>
+      tls.cert_file !== '' && ids.grpc_port !== 0 && [tls.ws_port, tls.tcp_port].includes(ids.grpc_port),
+    sentence: ({ tls }) =>
+      `ids.grpc_port must differ from tls.ws_port, ${tls.ws_port}, and tls.tcp_port, ${tls.tcp_port}`,
   },
   {
     paths: ['history.rooms'],

@@ -48,6 +48,7 @@ describe('the option table', () => {
       '--buckets',
       '--host',
       '--ws-port',
+      '--tcp',
       '--tcp-port',
       '--http-port',
       '--role',
@@ -201,6 +202,7 @@ describe('what follows from the table', () => {
 const NARROW_VALUES: ReadonlyMap<string, [written: string, value: unknown]> = new Map([
   // The next one is the WebSocket's.
   ['tcp_port', ['3100', 3_100]],
+  ['tls.ws_port', ['3100', 3_100]],
   ['tls.sni', ['a.example=a.crt:a.key', ['a.example=a.crt:a.key']]],
   ['upstream.events', ['message, connect', ['message', 'connect']]],
   ['ids.schemes', ['segment, rule', ['segment', 'rule']]],

@@ -27,6 +27,9 @@ export const UPSTREAM_EVENT_TYPES = [
   'room_empty',
 ] as const;
 
+// Ports: a port number says where and never whether, 0 being any free one. Which ports are open is said once for all of them: the
+// WebSocket's always and TCP's where `tcp` is on, each plain where `tls.plain` is on and with TLS where there is a certificate.
+
 /** Options outside any group. */
 export const ROOT_OPTIONS = {
   server_id: text('', [0, 255], 'Name of this node, unique in the cluster; empty takes the host name.', {
@@ -39,6 +42,12 @@ export const ROOT_OPTIONS = {
     visibleAscii: true,
   }),
   ws_port: int(3102, PORT, 'Port of the WebSocket and its HTTP fallbacks; 0 takes any free port.', WITH_FLAG),
+  tcp: choice(
+    'on',
+    ['on', 'off'],
+    'off: nothing listens on bare TCP, neither tcp_port nor tls.tcp_port is opened.',
+    WITH_FLAG,
+  ),
   tcp_port: int(3101, PORT, "Port of goim's packets on bare TCP; 0 takes any free port.", WITH_FLAG),
   http_port: int(3111, PORT, 'Port of the HTTP API and its pages; 0 takes any free port.', WITH_FLAG),
   role: choice(
@@ -86,7 +95,8 @@ export const GROUP_OPTIONS = {
     ),
     key_file: text('', [0, 4096], 'PEM file with the key of tls.cert_file, without a passphrase.'),
     ws_port: int(3103, PORT, 'Port of the WebSocket and its HTTP fallbacks over TLS; 0 takes any free port.'),
-    plain: choice('on', ['on', 'off'], 'off: ws_port stays closed and clients come over TLS only.'),
+    tcp_port: int(3104, PORT, "Port of goim's packets on TCP over TLS, where tcp is on; 0 takes any free port."),
+    plain: choice('on', ['on', 'off'], 'off: ws_port and tcp_port stay closed and clients come over TLS only.'),
     http: choice('off', ['off', 'on'], 'on: http_port, the HTTP API and its pages, speaks https only.'),
     min_version: choice('1.2', ['1.2', '1.3'], 'Lowest version of TLS.'),
     sni: list(

@@ -21,6 +21,8 @@ export interface NodeDescription {
   readonly tcpPort: number;
   readonly wsPort: number;
   readonly wssPort: number;
+  /** TCP over TLS. */
+  readonly tcpTlsPort?: number;
   readonly heartbeatS: number;
   /** Missed heartbeats until a connection is idle. */
   readonly heartbeatMaxCount: number;
@@ -63,7 +65,7 @@ export function nodeNames(node: NamedNode, hostDomain: string, platform: string)
 }
 
 /** The ports of a node that clients may connect to; 0: not offered. */
-export type NodePorts = Pick<NodeDescription, 'tcpPort' | 'wsPort' | 'wssPort'>;
+export type NodePorts = Pick<NodeDescription, 'tcpPort' | 'wsPort' | 'wssPort' | 'tcpTlsPort'>;
 
 /**
  * goim's `nodes/weighted` data.
@@ -78,6 +80,7 @@ export function weightedReply(node: NodeDescription, names: readonly string[], p
     tcp_port: ports.tcpPort,
     ws_port: ports.wsPort,
     wss_port: ports.wssPort,
+    tcp_tls_port: ports.tcpTlsPort ?? 0,
     heartbeat: node.heartbeatS,
     nodes: names.length > 0 ? names : [node.domain],
     backoff: withoutZeros({
@@ -124,9 +127,9 @@ export function descriptionRecord(
   node: NodeDescription,
   now: Pick<NodeRecord, 'connCount' | 'ipCount' | 'isDraining' | 'updatedMs'>,
 ): NodeRecord {
-  const { serverId, hostname, addrs, tcpPort, wsPort, wssPort, region, zone, version, weight } = node;
+  const { serverId, hostname, addrs, tcpPort, wsPort, wssPort, tcpTlsPort = 0, region, zone, version, weight } = node;
   return {
-    ...{ serverId, hostname, addrs, tcpPort, wsPort, wssPort, region, zone, version, weight, ...now },
+    ...{ serverId, hostname, addrs, tcpPort, wsPort, wssPort, tcpTlsPort, region, zone, version, weight, ...now },
     nodeEpoch: 0,
     httpPort: 0,
     latitude: undefined,
@@ -182,6 +185,7 @@ export function pickedReply({ record, distanceKm }: PickedNode, names: readonly 
       tcp_port: record.tcpPort,
       ws_port: record.wsPort,
       wss_port: record.wssPort,
+      tcp_tls_port: record.tcpTlsPort ?? 0,
       region: record.region,
       zone: record.zone,
     }),

@@ -18,6 +18,8 @@ export interface NodeRecord {
   readonly tcpPort: number;
   readonly wsPort: number;
   readonly wssPort: number;
+  /** TCP over TLS; 0 or absent (a node of before it): not offered. */
+  readonly tcpTlsPort?: number;
   readonly httpPort: number;
   readonly region: string;
   readonly zone: string;

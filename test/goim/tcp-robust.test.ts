@@ -87,8 +87,8 @@ it('holds no more of an announced packet than has arrived', async () => {
   const before = await residentBytes(halley.pid);
   const announced = packetSaying(65_000, 30, 1);
   const clients = await Promise.all(
-    Array.from({ length: 500 }, async () => {
-      const client = await GoimTcpSocket.open(halley.tcpPort);
+    Array.from({ length: 500 }, async (_, index) => {
+      const client = await GoimTcpSocket.login(halley.tcpPort, { mid: 1, key: `announcer-${index}` });
       client.write(announced);
       return client;
     }),
@@ -96,5 +96,27 @@ it('holds no more of an announced packet than has arrived', async () => {
   const witness = await GoimTcpSocket.login(halley.tcpPort, { mid: 1, key: 'witness' });
   // 500 times 65 KB would be 32 MB.
   expect((await residentBytes(halley.pid)) - before).toBeLessThan(20_000_000);
+  expect(clients.filter(({ isEnded }) => isEnded)).toEqual([]);
   for (const client of [...clients, witness]) client.destroy();
+});
+
+it('lets nobody announce more than limits.body_bytes before auth, whatever the operation', async () => {
+  await start({ env: { HALLEY_LIMITS_BODY_BYTES: '4096' } });
+  for (const op of [7, 30, 1000]) {
+    const client = await GoimTcpSocket.open(halley.tcpPort);
+    client.write(packetSaying(16 + 4_097, op, 1));
+    await client.ended();
+    client.destroy();
+  }
+  const within = await GoimTcpSocket.open(halley.tcpPort);
+  const auth = JSON.stringify({ mid: 1, key: 'within', pad: 'x'.repeat(4_000) }).padEnd(4_096);
+  // Behind auth, in the same read, an operation may have its own limit.
+  within.write(Buffer.concat([packet(7, 1, auth), packet(30, 2, 'x'.repeat(5_000)), packet(4, 3)]));
+  await within.packetAt(2);
+  expect(within.packets().map(({ op, seq }) => [op, seq])).toEqual([
+    [8, 1],
+    [30, 2],
+    [4, 3],
+  ]);
+  within.destroy();
 });

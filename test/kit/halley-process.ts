@@ -13,7 +13,9 @@ const START_DEADLINE_MS = 20_000;
 export interface HalleyProcess {
   readonly wsUrl: string;
   readonly wsPort: number;
+  /** 0: closed. */
   readonly tcpPort: number;
+  readonly tcpTlsPort: number;
   /** Empty where there is none beside `wsUrl`. */
   readonly wssUrl: string;
   /** Without a slash at its end. */
@@ -51,7 +53,8 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
     if (!given.includes(flag)) args.push(flag, value);
   }
   const child = spawn(process.execPath, args, {
-    env: { ...cleanEnv(), ...options.env },
+    // It has no flag, and only nodes with a certificate open it.
+    env: { ...cleanEnv(), HALLEY_TLS_TCP_PORT: '0', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -61,37 +64,36 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       resolve(code ?? signal ?? 'unknown');
     });
   });
-  const ready = new Promise<{ wsUrl: string; wssUrl: string | undefined; tcpUrl: string; httpUrl: string }>(
-    (resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
-        START_DEADLINE_MS,
-      );
-      const read = (chunk: Buffer) => {
-        output += chunk.toString();
-        // The last of the lines that name ports. A node without buckets has no others.
-        const http = /HTTP API +(https?:\S+)/.exec(output)?.[1];
-        if (http === undefined) return;
-        clearTimeout(timer);
-        const ws = /WebSocket +(wss?:\S+)/.exec(output)?.[1] ?? '';
-        const tcp = /TCP +(tcp:\S+)/.exec(output)?.[1] ?? '';
-        const wss = /with TLS +(wss:\S+)/.exec(output)?.[1];
-        resolve({ wsUrl: ws, wssUrl: wss, tcpUrl: tcp, httpUrl: http.replace(/\/$/, '') });
-      };
-      child.stdout.on('data', read);
-      child.stderr.on('data', read);
-      void exited.then((code) => {
-        clearTimeout(timer);
-        reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
-      });
-    },
-  );
-  const { wsUrl, wssUrl, tcpUrl, httpUrl } = await ready;
+  const ready = new Promise<{ wsUrl: string; wssUrl: string; httpUrl: string }>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`halley was not ready within ${START_DEADLINE_MS} ms:\n${output}`)),
+      START_DEADLINE_MS,
+    );
+    const read = (chunk: Buffer) => {
+      output += chunk.toString();
+      // The last of the lines that name ports. A node without buckets has no others.
+      const http = /HTTP API +(https?:\S+)/.exec(output)?.[1];
+      if (http === undefined) return;
+      clearTimeout(timer);
+      const ws = /WebSocket +(wss?:\S+)/.exec(output)?.[1] ?? '';
+      const wss = /with TLS +(wss:\S+)/.exec(output)?.[1] ?? '';
+      resolve({ wsUrl: ws, wssUrl: wss, httpUrl: http.replace(/\/$/, '') });
+    };
+    child.stdout.on('data', read);
+    child.stderr.on('data', read);
+    void exited.then((code) => {
+      clearTimeout(timer);
+      reject(new Error(`halley ended with ${code} before it was ready:\n${output}`));
+    });
+  });
+  const { wsUrl, wssUrl, httpUrl } = await ready;
+  const portIn = (url: RegExp) => Number(url.exec(output)?.[1] ?? 0);
   return {
     wsUrl,
-    wssUrl: wssUrl ?? '',
-    wsPort: portOf(wsUrl),
-    tcpPort: portOf(tcpUrl),
+    wssUrl,
+    wsPort: wsUrl === '' ? 0 : Number(new URL(wsUrl).port),
+    tcpPort: portIn(/ +tcp:\/\/\S+:(\d+)/),
+    tcpTlsPort: portIn(/ +tls:\/\/\S+:(\d+)/),
     httpUrl,
     httpPort: Number(new URL(httpUrl).port),
     pid: child.pid ?? 0,
@@ -103,11 +105,6 @@ export async function startHalley(options: HalleyOptions = {}): Promise<HalleyPr
       return exited;
     },
   };
-}
-
-/** 0: there is none. */
-function portOf(url: string): number {
-  return url === '' ? 0 : Number(new URL(url).port);
 }
 
 /** Run the program to its end, for commands and failing starts. One that does not end is killed: code `SIGKILL`. */

@@ -11,10 +11,10 @@ export interface BucketOptions {
   readonly host: string;
   /** Of the plain WebSocket; 0: there is none. */
   readonly port: number;
-  /** Port of the TCP door. */
+  /** Of the plain TCP door; 0: there is none. */
   readonly tcpPort: number;
-  /** Undefined: nothing speaks TLS. */
-  readonly tls?: { readonly wsPort: number; readonly set: TlsSet } | undefined;
+  /** Undefined: nothing speaks TLS. tcpPort 0: TCP does not. */
+  readonly tls?: { readonly wsPort: number; readonly tcpPort: number; readonly set: TlsSet } | undefined;
   /** Path or URL of the application module, '' for none. */
   readonly app: string;
   readonly auth: { readonly mode: 'open' | 'jwt'; readonly jwtSecret: string };

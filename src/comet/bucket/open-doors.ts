@@ -10,6 +10,7 @@ import type { ThreadCounters } from '../../telemetry/index.js';
 import { type FallbackNode, HttpDoor } from '../http/http-door.js';
 import type { NodeLookups } from '../http/node-lookups.js';
 import type { AddressCounts } from '../limits/address-counts.js';
+import type { Admission } from '../limits/admission.js';
 import { openAdmission } from '../limits/open-admission.js';
 import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
 import { opensTcpPort, sharesTcpPort } from '../tcp/port-sharing.js';
@@ -63,15 +64,28 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts:
   }
   const [main, ...others] = doors;
   if (main === undefined) throw new HalleyError('NO_DOOR', 'a bucket needs a port to listen on');
-  others.push(fallbacks, ...tcpDoors(options, handlers, parts.thread));
+  others.push(fallbacks, ...tcpDoors(options, handlers, parts.thread, admission, tls));
   return new Doors(main, others, limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined, tls);
 }
 
-function tcpDoors(options: BucketOptions, handlers: DoorHandlers, thread: number): readonly Door[] {
+function tcpDoors(
+  options: BucketOptions,
+  handlers: DoorHandlers,
+  thread: number,
+  admission: Admission | undefined,
+  tls: BucketTls | undefined,
+): readonly Door[] {
   const sharesPort = sharesTcpPort(process.versions.node, process.platform);
   if (!opensTcpPort(thread, sharesPort)) return [];
-  const { host, tcpPort: port, maxBackpressureBytes, requestBodyBytes: maxBodyBytes, handshakeTimeoutMs } = options;
-  return [
-    new TcpListener({ host, port, maxBackpressureBytes, maxBodyBytes, handshakeTimeoutMs, sharesPort }, handlers),
-  ];
+  const { host, tcpPort, maxBackpressureBytes, handshakeTimeoutMs } = options;
+  const { bodyBytes, requestBodyBytes: maxBodyBytes } = options;
+  const bodies = { maxBodyBytes, authBodyBytes: Math.min(bodyBytes, maxBodyBytes) };
+  const common = { host, sharesPort, maxBackpressureBytes, handshakeTimeoutMs, ...bodies };
+  const doors: Door[] = [];
+  if (tcpPort !== 0) doors.push(new TcpListener({ ...common, port: tcpPort }, handlers, admission));
+  if (tls !== undefined && options.tls !== undefined && options.tls.tcpPort !== 0) {
+    const secure = { ...common, port: options.tls.tcpPort, tls: () => tls.options() };
+    doors.push(new TcpListener(secure, handlers, admission));
+  }
+  return doors;
 }

@@ -192,6 +192,6 @@ describe('a fallback session', () => {
     expect(session.send(new Uint8Array(16))).toBe(SOCKET_ANSWER.DROPPED);
     const other = new HttpSession(host, '');
     other.end(CLOSE.SHUTDOWN.code, 'going');
-    expect(other.over).toEqual({ code: 3000, reason: 'going', reconnect: true, retryAfterMs: 0 });
+    expect(other.over).toEqual({ code: 3000, reason: 'going', reconnect: true, retryAfterMs: 9_000 });
   });
 });

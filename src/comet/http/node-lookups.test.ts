@@ -3,7 +3,7 @@ import { ManualClock } from '../../clock/index.js';
 import type { NodeRecord } from '../../push/index.js';
 import { type FindNodeMessage, MESSAGE } from '../thread-messages.js';
 import { forwardAddressOf } from './forward-address.js';
-import { NodeLookups } from './node-lookups.js';
+import { NO_PLAIN_PORT, NodeLookups } from './node-lookups.js';
 import { nodeTagOf } from './session-token.js';
 
 function rig() {
@@ -57,6 +57,13 @@ describe('a question for a node', () => {
   });
 });
 
+it('of a node that takes no plain requests are told so', async () => {
+  const { lookups, answer } = rig();
+  const found = lookups.find('aa');
+  answer(0, 'vm', NO_PLAIN_PORT);
+  expect(await found).toBe('closed');
+});
+
 describe('the address that requests for a node are taken to', () => {
   const node = (members: Partial<NodeRecord>) =>
     ({ serverId: 'n', addrs: [], hostname: 'vm', wsPort: 3102, ...members }) as unknown as NodeRecord;
@@ -65,7 +72,7 @@ describe('the address that requests for a node are taken to', () => {
     ['where it binds', { forwardHost: '10.0.0.1', addrs: ['a.example'] }, { host: '10.0.0.1', port: 3102 }],
     ['its first address where it binds to all', { addrs: ['a.example'] }, { host: 'a.example', port: 3102 }],
     ['its host name where it has none', {}, { host: 'vm', port: 3102 }],
-    ['none where it takes no plain requests', { wsPort: 0 }, undefined],
+    ['told to be closed where it takes no plain requests', { wsPort: 0 }, { host: 'vm', port: NO_PLAIN_PORT }],
     ['none where no node has the tag', { serverId: 'm' }, undefined],
   ])('is %s', (_, members, expected) => {
     expect(forwardAddressOf([node(members)], nodeTagOf('n'))).toEqual(expected);

@@ -8,6 +8,7 @@ const MAX_BODY_BYTES = 256;
 class Source {
   stream: PacketStream | undefined = undefined;
   isOpen = true;
+  limitBytes = MAX_BODY_BYTES;
   readonly packets: string[] = [];
 }
 
@@ -21,10 +22,13 @@ function textOf(packet: Uint8Array): string {
 }
 
 const splitterFor = (take?: (source: Source) => void) =>
-  new PacketSplitter<Source>(MAX_BODY_BYTES, (source, packet) => {
-    source.packets.push(textOf(packet));
-    take?.(source);
-  });
+  new PacketSplitter<Source>(
+    ({ limitBytes }) => limitBytes,
+    (source, packet) => {
+      source.packets.push(textOf(packet));
+      take?.(source);
+    },
+  );
 
 function saying(declaredBytes: number, headerBytes: number, seq: number): Uint8Array {
   const packet = encodePacket(2, seq, 1);

@@ -3,7 +3,7 @@
  * while it holds the beginning of a packet, so an idle connection keeps nothing.
  *
  * Threads: its bucket.
- * Guarantees: a socket keeps at most one unfinished packet, 16 bytes and `maxBodyBytes`, and of that only what has
+ * Guarantees: a socket keeps at most one unfinished packet, 16 bytes and its `limitBytesOf`, and of that only what has
  *   arrived; every packet that is handed out has a true length field, also where goim takes what is no length (below 16,
  *   negative): that is an empty body. A refused stream hands out a header that says why, as a last packet which the packet
  *   handler refuses with its own code.
@@ -29,16 +29,18 @@ export interface SplitterSource {
 }
 
 export class PacketSplitter<Source extends SplitterSource> {
-  readonly #limitBytesOf: (op: number) => number;
+  readonly #limitBytes: () => number;
+  /** Whose bytes are read. */
+  #source: Source | undefined = undefined;
   /** One packet, valid until return. */
   readonly #take: (source: Source, packet: Uint8Array) => void;
   readonly #header = new Uint8Array(PACKET_HEADER_BYTES);
   readonly #headerView = new DataView(this.#header.buffer);
   #spare: PacketStream | undefined = undefined;
 
-  /** @param maxBodyBytes the largest that any operation may have */
-  constructor(maxBodyBytes: number, take: (source: Source, packet: Uint8Array) => void) {
-    this.#limitBytesOf = () => maxBodyBytes;
+  /** @param limitBytesOf largest body of the source's next packet, whatever its operation */
+  constructor(limitBytesOf: (source: Source) => number, take: (source: Source, packet: Uint8Array) => void) {
+    this.#limitBytes = () => (this.#source === undefined ? 0 : limitBytesOf(this.#source));
     this.#take = take;
   }
 
@@ -47,10 +49,11 @@ export class PacketSplitter<Source extends SplitterSource> {
    * @param chunk read in place, valid until return
    */
   split(source: Source, chunk: Uint8Array): boolean {
-    const stream = source.stream ?? this.#spare ?? new PacketStream(this.#limitBytesOf);
+    const stream = source.stream ?? this.#spare ?? new PacketStream(this.#limitBytes);
     // Whoever throws or closes in between leaves a stream behind that is good for nothing.
     source.stream = undefined;
     this.#spare = undefined;
+    this.#source = source;
     stream.feed(chunk);
     let outcome: ParseOutcome = stream.next();
     while (outcome === PARSE.OK) {

@@ -1,90 +1,23 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer, type ListenOptions, Server } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { connect as connectTls, type TlsOptions } from 'node:tls';
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
+import { connect, createServer } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { eventually } from '../../../test/kit/eventually.js';
-import { GoimTcpSocket } from '../../../test/kit/goim-tcp-client.js';
+import { batch, HOST, packet, TcpHarness } from '../../../test/kit/tcp-harness.js';
 import { CLOSE } from '../../errors/index.js';
 import { encodePacket, OP } from '../../protocol/index.js';
-import { probePort } from '../../push/index.js';
-import { CHANNEL_FLAG, Channel, type ChannelOwner } from '../bucket/channel.js';
+import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from '../bucket/channel.js';
 import { remoteAddressOf, SOCKET_ANSWER } from '../bucket/channel-socket.js';
-import type { DoorHandlers } from '../bucket/door.js';
-import { sharesTcpPort } from './port-sharing.js';
-import { TcpListener, type TcpListenerOptions } from './tcp-listener.js';
 
-const HOST = '127.0.0.1';
-const listeners: TcpListener[] = [];
-const clients: GoimTcpSocket[] = [];
-afterEach(() => {
-  for (const client of clients.splice(0)) client.destroy();
-  for (const listener of listeners.splice(0)) listener.closeAll();
-  vi.restoreAllMocks();
-});
-
-/** A listener on a free port; every handler notes its call, then does what the test wants. */
-async function listen(own: Partial<DoorHandlers> = {}, options: Partial<TcpListenerOptions> = {}) {
-  const events: string[] = [];
-  const channels: Channel[] = [];
-  const note = <A extends unknown[]>(name: string, then: ((...args: A) => void) | undefined) => {
-    return (...args: A) => {
-      events.push(name);
-      then?.(...args);
-    };
-  };
-  const port = options.port ?? (await probePort(HOST, 0, 'tcp_port'));
-  const listener = new TcpListener(
-    {
-      host: HOST,
-      port,
-      maxBackpressureBytes: 65_536,
-      maxBodyBytes: 4_096,
-      sharesPort: false,
-      handshakeTimeoutMs: 5_000,
-      ...options,
-    },
-    {
-      create: () => {
-        events.push('create');
-        if (own.create !== undefined) return own.create();
-        const channel = new Channel({} as ChannelOwner);
-        channels.push(channel);
-        return channel;
-      },
-      open: note('open', own.open),
-      message: note('message', own.message),
-      dropped: note('dropped', own.dropped),
-      ping: note('ping', own.ping),
-      drain: note('drain', own.drain),
-      close: note('close', own.close),
-      onError: note('error', own.onError),
-    },
-  );
-  listeners.push(listener);
-  await listener.listen();
-  return { listener, port, events, channels };
-}
-
-async function client(port: number): Promise<GoimTcpSocket> {
-  const own = await GoimTcpSocket.open(port);
-  clients.push(own);
-  return own;
-}
-
-const packet = (seq: number, body = '') => encodePacket(1000, seq, 1, Buffer.from(body));
-const batch = (...packets: Uint8Array[]) => encodePacket(OP.RAW, 0, 1, Buffer.concat(packets));
+const tcp = new TcpHarness();
+afterEach(() => tcp.close());
 
 describe('the TCP listener', () => {
   it('calls the handlers in the life of a socket, with the channel that create() made and one packet at a time', async () => {
     const seen: unknown[] = [];
-    const { port, events, channels } = await listen({
+    const { port, events, channels } = await tcp.listen({
       message: (channel, bytes, isBinary) => void seen.push([channel, Buffer.from(bytes).toString('hex'), isBinary]),
     });
-    const own = await client(port);
+    const own = await tcp.client(port);
     own.write(Buffer.concat([packet(1), packet(2, 'x')]));
     await eventually(() => seen.length === 2);
     expect(seen).toEqual(
@@ -98,8 +31,8 @@ describe('the TCP listener', () => {
 
   it('gives a handler that keeps bytes a copy when it slices', async () => {
     const kept: Uint8Array[] = [];
-    const { port } = await listen({ message: (_, bytes) => void kept.push(bytes.slice(16, 17)) });
-    (await client(port)).write(Buffer.concat([packet(1, 'a'), packet(2, 'b')]));
+    const { port } = await tcp.listen({ message: (_, bytes) => void kept.push(bytes.slice(16, 17)) });
+    (await tcp.client(port)).write(Buffer.concat([packet(1, 'a'), packet(2, 'b')]));
     await eventually(() => kept.length === 2);
     expect(kept.map((bytes) => [bytes[0], bytes.buffer.byteLength])).toEqual([
       [0x61, 1],
@@ -108,12 +41,12 @@ describe('the TCP listener', () => {
   });
 
   it('strips the outer header of plain pushes, published or sent, and of nothing else', async () => {
-    const { listener, port, channels } = await listen({
+    const { listener, port, channels } = await tcp.listen({
       open: ({ socket }) => {
         for (const topic of ['proom', 'xroom']) socket?.subscribe(topic);
       },
     });
-    const own = await client(port);
+    const own = await tcp.client(port);
     await eventually(() => channels.length === 1);
     const socket = channels[0]!.socket!;
     const extended = encodePacket(OP.BATCH, 0, 1, Buffer.from('room'));
@@ -131,8 +64,8 @@ describe('the TCP listener', () => {
   });
 
   it('writes what a turn brings to a socket at once, and keeps no hold of the bytes it was given', async () => {
-    const { listener, port, channels } = await listen({ open: ({ socket }) => void socket?.subscribe('xroom') });
-    const own = await client(port);
+    const { listener, port, channels } = await tcp.listen({ open: ({ socket }) => void socket?.subscribe('xroom') });
+    const own = await tcp.client(port);
     await eventually(() => channels.length === 1);
     const chunks: number[] = [];
     own.socket.on('data', (chunk: Buffer) => void chunks.push(chunk.length));
@@ -146,9 +79,32 @@ describe('the TCP listener', () => {
     expect(chunks).toEqual([21 + 21 + 22]);
   });
 
+  it('handles what one poll has read together, in one turn, and what came in front of a FIN before the end', async () => {
+    const order: string[] = [];
+    const note = (what: string) => {
+      order.push(what);
+      queueMicrotask(() => order.push('microtask'));
+    };
+    const { port, channels } = await tcp.listen({
+      message: (_, bytes) => note(Buffer.from(bytes.subarray(16)).toString()),
+      close: () => note('close'),
+    });
+    const own = [await tcp.client(port), await tcp.client(port)];
+    await eventually(() => channels.length === 2);
+    // On the loopback interface both are there for the same poll.
+    own[0]!.write(packet(1, 'a'));
+    own[1]!.write(packet(1, 'b'));
+    await eventually(() => order.length === 4);
+    expect(order.toSorted()).toEqual(['a', 'b', 'microtask', 'microtask']);
+    expect(order.slice(2)).toEqual(['microtask', 'microtask']);
+    own[0]!.socket.end(packet(2, 'the last words'));
+    await eventually(() => order.includes('close'));
+    expect(order.slice(4).filter((what) => what !== 'microtask')).toEqual(['the last words', 'close']);
+  });
+
   it('publishes to the members of a topic, and not to who has left it or has gone', async () => {
-    const { listener, port, channels } = await listen({ open: ({ socket }) => void socket?.subscribe('xroom') });
-    const members = [await client(port), await client(port), await client(port)];
+    const { listener, port, channels } = await tcp.listen({ open: ({ socket }) => void socket?.subscribe('xroom') });
+    const members = [await tcp.client(port), await tcp.client(port), await tcp.client(port)];
     await eventually(() => channels.length === 3);
     channels[1]?.socket?.unsubscribe('xroom');
     channels[2]?.socket?.close();
@@ -159,9 +115,28 @@ describe('the TCP listener', () => {
     expect(listener.topics.topicCount).toBe(1);
   });
 
+  it('holds less of an unfinished packet before auth than afterwards, whatever its operation', async () => {
+    const { port, channels, events } = await tcp.listen();
+    const announced = (bodyBytes: number) => encodePacket(30, 1, 1, new Uint8Array(bodyBytes)).subarray(0, 20);
+    const small = await tcp.client(port);
+    small.write(announced(1_024));
+    const known = await tcp.client(port);
+    await eventually(() => channels.length === 2);
+    channels[1]!.state = CHANNEL_STATE.READY;
+    known.write(announced(4_096));
+    const large = await tcp.client(port);
+    large.write(announced(1_025));
+    await large.ended();
+    expect([small.isEnded, known.isEnded]).toEqual([false, false]);
+    // The handler hears of it by the header of what is refused.
+    expect(events.filter((event) => event === 'message')).toHaveLength(1);
+    known.write(new Uint8Array(4_096 - 4));
+    await eventually(() => events.filter((event) => event === 'message').length === 2);
+  });
+
   it('says nothing to whom it refuses', async () => {
-    const { listener, port, events } = await listen({ create: () => CLOSE.OVERLOADED });
-    const own = await client(port);
+    const { listener, port, events } = await tcp.listen({ create: () => CLOSE.OVERLOADED });
+    const own = await tcp.client(port);
     await own.ended();
     expect([own.received.length, events]).toEqual([0, ['create']]);
     await eventually(() => listener.socketCount === 0);
@@ -170,8 +145,8 @@ describe('the TCP listener', () => {
 
 describe('the end of a channel', () => {
   it.each(['end', 'close'] as const)('by %s() runs the close handler inside, once', async (way) => {
-    const { listener, port, events, channels } = await listen();
-    const own = await client(port);
+    const { listener, port, events, channels } = await tcp.listen();
+    const own = await tcp.client(port);
     await eventually(() => channels.length === 1);
     const socket = channels[0]!.socket!;
     if (way === 'close') socket.close();
@@ -184,8 +159,8 @@ describe('the end of a channel', () => {
   });
 
   it('in order writes what was sent before and then the FIN; what the client still sends is nobody’s', async () => {
-    const { port, events, channels } = await listen();
-    const own = await client(port);
+    const { port, events, channels } = await tcp.listen();
+    const own = await tcp.client(port);
     await eventually(() => channels.length === 1);
     const socket = channels[0]!.socket!;
     const large = packet(1, 'x'.repeat(3_000_000));
@@ -204,7 +179,7 @@ describe('the end of a channel', () => {
   it('waits five seconds for a client that does not read the rest, and then cuts it', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
-      const { listener, port, channels } = await listen();
+      const { listener, port, channels } = await tcp.listen();
       const socket = connect({ port, host: HOST, allowHalfOpen: true }).on('error', () => {});
       await once(socket, 'connect');
       socket.pause();
@@ -223,8 +198,8 @@ describe('the end of a channel', () => {
   });
 
   it('by a reset is no error', async () => {
-    const { listener, port, events, channels } = await listen();
-    const own = await client(port);
+    const { listener, port, events, channels } = await tcp.listen();
+    const own = await tcp.client(port);
     await eventually(() => channels.length === 1);
     own.socket.resetAndDestroy();
     await eventually(() => events.includes('close'));
@@ -234,8 +209,8 @@ describe('the end of a channel', () => {
   });
 
   it('follows from a stream that cannot be read, should the handler leave it open', async () => {
-    const { port, events } = await listen();
-    const own = await client(port);
+    const { port, events } = await tcp.listen();
+    const own = await tcp.client(port);
     own.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
     await own.ended();
     expect(events).toEqual(['create', 'open', 'message', 'close']);
@@ -247,7 +222,7 @@ describe('a client that does not read', () => {
     'is reported above %i bytes, keeps no more, and is heard of when it has caught up',
     async (max) => {
       const recovered: Channel[] = [];
-      const { listener, port, channels, events } = await listen(
+      const { listener, port, channels, events } = await tcp.listen(
         {
           open: ({ socket }) => void socket?.subscribe('xroom'),
           dropped: (channel) => {
@@ -259,7 +234,7 @@ describe('a client that does not read', () => {
         },
         { maxBackpressureBytes: max },
       );
-      const own = await client(port);
+      const own = await tcp.client(port);
       own.socket.pause();
       const piece = packet(1, 'x'.repeat(2_000));
       let publishCount = 0;
@@ -287,11 +262,11 @@ describe('a client that does not read', () => {
   );
 
   it('is not taken for slow because one turn brought much', async () => {
-    const { listener, port, channels, events } = await listen(
+    const { listener, port, channels, events } = await tcp.listen(
       { open: ({ socket }) => void socket?.subscribe('xroom') },
       { maxBackpressureBytes: 4_096 },
     );
-    const own = await client(port);
+    const own = await tcp.client(port);
     await eventually(() => channels.length === 1);
     for (let seq = 0; seq < 20; seq++) listener.publish('xroom', packet(seq, 'x'.repeat(1_000)));
     await eventually(() => own.packets().length === 20);
@@ -306,29 +281,32 @@ describe('a handler that throws', () => {
 
   it.each(['open', 'message', 'close'] as const)('in %s reaches nobody, and its channel is reported', async (name) => {
     const errors: [unknown, Channel | undefined][] = [];
-    const { port, channels, events } = await listen({
+    const { port, channels, events } = await tcp.listen({
       [name]: boom,
       onError: (error, channel) => void errors.push([error, channel]),
     });
-    const own = await client(port);
+    const own = await tcp.client(port);
     own.write(packet(1));
     await eventually(() => events.includes('message'));
     own.socket.end();
     await eventually(() => events.includes('close'));
     expect(errors).toEqual([[new Error('boom'), channels[0]]]);
-    expect((await client(port)).isEnded).toBe(false);
+    expect((await tcp.client(port)).isEnded).toBe(false);
   });
 
   it('in create costs the socket', async () => {
     const errors: unknown[] = [];
-    const { port } = await listen({ create: boom, onError: (error, channel) => void errors.push([error, channel]) });
-    await (await client(port)).ended();
+    const { port } = await tcp.listen({
+      create: boom,
+      onError: (error, channel) => void errors.push([error, channel]),
+    });
+    await (await tcp.client(port)).ended();
     expect(errors).toEqual([[new Error('boom'), undefined]]);
   });
 
   it('in the error handler itself is discarded', async () => {
-    const { listener, port, events } = await listen({ message: boom, onError: boom });
-    (await client(port)).write(packet(1));
+    const { listener, port, events } = await tcp.listen({ message: boom, onError: boom });
+    (await tcp.client(port)).write(packet(1));
     await eventually(() => events.includes('error'));
     expect(listener.discards.counts()).toEqual({ 'error handler': 1 });
   });
@@ -336,22 +314,22 @@ describe('a handler that throws', () => {
 
 describe('the end of a listener', () => {
   it('stops accepting, keeps what is open, and can listen again', async () => {
-    const { listener, port, events } = await listen();
-    const own = await client(port);
+    const { listener, port, events } = await tcp.listen();
+    const own = await tcp.client(port);
     await eventually(() => events.includes('open'));
     listener.stopAccepting();
     listener.stopAccepting();
     expect(listener.listening).toBe(false);
-    await expect(client(port)).rejects.toThrow(/ECONNREFUSED/);
+    await expect(tcp.client(port)).rejects.toThrow(/ECONNREFUSED/);
     own.write(packet(1));
     await eventually(() => events.includes('message'));
     await listener.listen();
-    expect((await client(port)).isEnded).toBe(false);
+    expect((await tcp.client(port)).isEnded).toBe(false);
   });
 
   it('makes handlers inert before everything is closed: nothing is called any more', async () => {
-    const { listener, port, events } = await listen();
-    const own = await client(port);
+    const { listener, port, events } = await tcp.listen();
+    const own = await tcp.client(port);
     await eventually(() => events.includes('open'));
     listener.makeInert();
     const before = [...events];
@@ -362,8 +340,8 @@ describe('the end of a listener', () => {
   });
 
   it('closes every socket, those included whose channel is over', async () => {
-    const { listener, port, events, channels } = await listen();
-    const own = [await client(port), await client(port)];
+    const { listener, port, events, channels } = await tcp.listen();
+    const own = [await tcp.client(port), await tcp.client(port)];
     await eventually(() => channels.length === 2);
     channels[0]?.socket?.end(3_000, 'shutdown');
     listener.closeAll();
@@ -376,108 +354,7 @@ describe('the end of a listener', () => {
     const taken = createServer().listen(0, HOST);
     await once(taken, 'listening');
     const { port } = taken.address() as { port: number };
-    await expect(listen({}, { port })).rejects.toMatchObject({ code: 'LISTEN_FAILED', details: { port } });
+    await expect(tcp.listen({}, { port })).rejects.toMatchObject({ code: 'LISTEN_FAILED', details: { port } });
     taken.close();
-  });
-});
-
-describe('one port for several buckets', () => {
-  it('is asked for with reusePort where every bucket listens, and never where one owns the port', async () => {
-    const asked: ListenOptions[] = [];
-    const original = Server.prototype.listen;
-    vi.spyOn(Server.prototype, 'listen').mockImplementation(function (this: Server, ...args: unknown[]) {
-      if (listeners.length > 0) asked.push(args[0] as ListenOptions);
-      return Reflect.apply(original, this, args) as Server;
-    });
-    const first = await listen({}, { sharesPort: true });
-    const second = await listen({}, { sharesPort: false });
-    const where = (port: number) => expect.objectContaining({ host: HOST, port });
-    expect(asked.filter(({ port }) => port === first.port || port === second.port)).toEqual([
-      where(first.port),
-      where(second.port),
-    ]);
-    const [shared, alone] = [first.port, second.port].map((port) => asked.find((options) => options.port === port));
-    expect([shared, alone].map((options) => options !== undefined && 'reusePort' in options)).toEqual([true, false]);
-  });
-
-  it.runIf(sharesTcpPort(process.versions.node, process.platform))('spreads the clients over them', async () => {
-    const first = await listen({}, { sharesPort: true });
-    const second = await listen({}, { sharesPort: true, port: first.port });
-    for (let count = 0; count < 100; count++) await client(first.port);
-    await eventually(() => first.channels.length + second.channels.length === 100);
-    expect(Math.min(first.channels.length, second.channels.length)).toBeGreaterThan(0);
-  });
-});
-
-describe('with TLS', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'halley-tcp-tls-'));
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
-  function certificate(name: string): TlsOptions {
-    const [key, cert] = [join(directory, `${name}.key`), join(directory, `${name}.crt`)];
-    const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    execFileSync(
-      'openssl',
-      ['req', '-x509', ...ec, '-keyout', key, '-out', cert, '-days', '2', '-subj', `/CN=${name}`],
-      {
-        stdio: 'ignore',
-      },
-    );
-    return { key: readFileSync(key), cert: readFileSync(cert) };
-  }
-
-  async function secure(port: number): Promise<{ own: GoimTcpSocket; name: string }> {
-    const socket = connectTls({ port, host: HOST, rejectUnauthorized: false });
-    const own = await GoimTcpSocket.open(port, socket);
-    clients.push(own);
-    return { own, name: String(socket.getPeerCertificate().subject.CN) };
-  }
-
-  it('serves the same packets, tells of slow clients, and takes new certificates without a restart', async () => {
-    let current = certificate('one');
-    const { listener, port, channels, events } = await listen(
-      {
-        open: ({ socket }) => void socket?.subscribe('proom'),
-        dropped: (channel) => {
-          channel.flags |= CHANNEL_FLAG.SLOW;
-        },
-        message: (channel, bytes) => void channel.socket?.send(bytes),
-      },
-      { tls: () => current, maxBackpressureBytes: 4_096 },
-    );
-    const first = await secure(port);
-    first.own.write(packet(1, 'echo'));
-    expect((await first.own.packetAt(0)).body.toString()).toBe('echo');
-    listener.publish('proom', batch(packet(2, 'pushed')));
-    expect((await first.own.packetAt(1)).body.toString()).toBe('pushed');
-    expect(remoteAddressOf(channels[0]!.socket!)).toBe('127.0.0.1');
-    current = certificate('two');
-    listener.reloadTls();
-    const second = await secure(port);
-    expect([first.name, second.name]).toEqual(['one', 'two']);
-    second.own.destroy();
-    first.own.socket.pause();
-    await eventually(() => {
-      for (let count = 0; count < 100; count++) listener.publish('proom', batch(packet(3, 'x'.repeat(1_000))));
-      return events.includes('dropped');
-    });
-    first.own.socket.resume();
-    await eventually(() => events.includes('drain') && channels[0]!.socket!.getBufferedAmount() === 0);
-    channels[0]!.socket!.end(3_000, 'shutdown');
-    await first.own.ended();
-  });
-
-  it('makes no channel of a client that speaks no TLS, and ends it with the rest', async () => {
-    const { listener, port, events } = await listen({}, { tls: () => certificate('three') });
-    const plain = await client(port);
-    const silent = await client(port);
-    await eventually(() => listener.socketCount === 2);
-    plain.write(packet(1));
-    await plain.ended();
-    expect(listener.discards.counts()).toEqual({ 'TLS handshake': 1 });
-    listener.closeAll();
-    await silent.ended();
-    await eventually(() => listener.socketCount === 0);
-    expect(events).toEqual([]);
   });
 });

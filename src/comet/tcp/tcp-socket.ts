@@ -49,9 +49,13 @@ export class TcpSocket implements ChannelSocket {
   #waitingBytes = 0;
   #linger: NodeJS.Timeout | undefined = undefined;
 
-  constructor(door: TcpSocketDoor, socket: Socket) {
+  readonly #clientAddress: string | undefined;
+
+  /** @param clientAddress undefined: the other end of the socket */
+  constructor(door: TcpSocketDoor, socket: Socket, clientAddress: string | undefined) {
     this.#door = door;
     this.#socket = socket;
+    this.#clientAddress = clientAddress;
   }
 
   get isOpen(): boolean {
@@ -59,7 +63,7 @@ export class TcpSocket implements ChannelSocket {
   }
 
   get clientAddress(): string {
-    const address = this.#socket.remoteAddress ?? '';
+    const address = this.#clientAddress ?? this.#socket.remoteAddress ?? '';
     return address.startsWith(IPV4_IN_IPV6) ? address.slice(IPV4_IN_IPV6.length) : address;
   }
 

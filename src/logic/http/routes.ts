@@ -70,7 +70,7 @@ export const ROUTES: readonly Route[] = [
     'GET',
     '/halley/nodes',
     'query `order` (weighted, least_conn, nearest), `limit`, `platform`, `lat` and `lon`, `region`, `ip`, `format` (json, text)',
-    'where to connect, best first: `{order, region, domain, nodes: [{server_id, addrs, tcp_port, ws_port, wss_port, region, zone, distance_km}]}`, or one address a line',
+    'where to connect, best first: `{order, region, domain, nodes: [{server_id, addrs, tcp_port, ws_port, wss_port, tcp_tls_port, region, zone, distance_km}]}`, or one address a line',
     halleyNodes,
     'open',
   ),
