@@ -13,6 +13,7 @@ const BODY_BYTES = 150_000;
 /** Beyond what kernel buffers on both sides take. */
 const MAX_PUSH_COUNT = 400;
 const ALL_OP = 1400;
+const STEADY_COUNT = 5;
 
 let node: TestNode;
 beforeAll(async () => {
@@ -27,14 +28,33 @@ afterAll(async () => {
 
 const totals = async () => (await nodeStats(node.httpUrl)).totals;
 
-/** Push to the room, number by number, until the node knows `count` more slow channels. Returns how many were pushed. */
-async function pushUntilSlow(room: string, count: number): Promise<number> {
-  const before = (await totals()).slow_marked;
+/** Channels that are slow and out of their topics now. */
+async function slowNow(): Promise<number> {
+  const { slow_marked, slow_recovered, slow_closed } = await totals();
+  return slow_marked - slow_recovered - slow_closed;
+}
+
+/** Push to the room, number by number and at the pace of who reads, until `isEnough`. Returns how many were pushed. */
+async function pushUntil(
+  room: string,
+  isEnough: () => Promise<boolean>,
+  reader?: DoorClient,
+): Promise<number> {
   for (let n = 1; n <= MAX_PUSH_COUNT; n++) {
     await push(node, 'room', `type=live&room=${room}`, `${n} `.padEnd(BODY_BYTES, '.'));
-    if (n % 10 === 0 && (await totals()).slow_marked >= before + count) return n;
+    await reader?.messageCount(n);
+    if (await isEnough()) return n;
   }
-  throw new Error(`nobody is slow after ${MAX_PUSH_COUNT} pushes`);
+  throw new Error(`not enough after ${MAX_PUSH_COUNT} pushes`);
+}
+
+/** So often in a row that it is no moment's matter. */
+function steadily(isSo: () => Promise<boolean>): () => Promise<boolean> {
+  let times = 0;
+  return async () => {
+    times = (await isSo()) ? times + 1 : 0;
+    return times === STEADY_COUNT;
+  };
 }
 
 function numbersOf({ messages }: DoorClient): number[] {
@@ -48,7 +68,8 @@ describe.each(DOORS)('a client on $name that does not read', (door) => {
     const slow = await join(node, door, 'extended', { ...auth, key });
     const healthy = await join(node, door, 'extended', auth);
     slow.pause();
-    const pushed = await pushUntilSlow(room, 1);
+    const isSlow = steadily(async () => (await slowNow()) === 1);
+    const pushed = await pushUntil(room, isSlow, healthy);
     // It is out of its topics now.
     await push(node, 'keys', `keys=${key}`, 'direct, while slow');
     await push(node, 'all', 'speed=0', 'to all, while slow', ALL_OP);
@@ -56,6 +77,7 @@ describe.each(DOORS)('a client on $name that does not read', (door) => {
     await healthy.waitFor(() => numbersOf(healthy).length === pushed + 1 || undefined, 'all of the room');
     slow.resume();
     await slow.waitFor(() => slow.gaps.length >= 3 || undefined, 'three Gaps');
+    await eventually(async () => (await slowNow()) === 0, 10_000, 'the slow one to be back');
     await push(node, 'room', `type=live&room=${room}`, `${pushed + 2} afterwards`);
     await push(node, 'keys', `keys=${key}`, 'direct, afterwards');
     await slow.waitFor(() => slow.texts.includes('direct, afterwards') || undefined, 'what comes afterwards');
@@ -78,8 +100,7 @@ describe.each(DOORS)('a client on $name that does not read', (door) => {
     const slow = await join(node, door, 'plain', { room_id: `live://${room}` });
     const before = (await totals()).slow_closed;
     slow.pause();
-    await pushUntilSlow(room, 1);
-    await eventually(async () => (await totals()).slow_closed === before + 1, 10_000, 'the close');
+    await pushUntil(room, async () => (await totals()).slow_closed === before + 1);
     slow.resume();
     const { code } = await slow.closing();
     // Who does not read would not read a close frame either; a request is answered whenever it comes.

@@ -76,16 +76,19 @@ export class DoorClient {
   readonly #log = new PacketLog();
   readonly #link: DoorLink;
   #seq = 1;
+  /** What was wrong with what the server sent: whoever waits is told. */
+  #fault: unknown;
 
   private constructor(door: Door, node: DoorNode, authBody: string) {
     this.door = door;
     this.isExtended = /"halley":\s*1/.test(authBody);
     this.#link = door.open(node, authBody, {
-      bytes: (bytes, isWhole) => (isWhole ? this.#log.take(bytes) : this.#log.feed(bytes)),
+      bytes: (bytes, isWhole) => this.#guard(() => (isWhole ? this.#log.take(bytes) : this.#log.feed(bytes))),
       refused: (refusal) => void this.refusals.push(refusal),
-      closed: (end) => {
-        this.closed ??= { ...end, ...this.#advice(end) };
-      },
+      closed: (end) =>
+        this.#guard(() => {
+          this.closed ??= { ...end, ...this.#advice(end) };
+        }),
     });
   }
 
@@ -151,6 +154,7 @@ export class DoorClient {
   waitFor<T>(find: () => T | undefined, what: string): Promise<T> {
     return eventually(
       () => {
+        if (this.#fault !== undefined) throw this.#fault;
         const found = find();
         if (found === undefined && this.closed !== undefined) {
           throw new Error(`${this.door.name}: closed ${JSON.stringify(this.closed)} while waiting for ${what}`);
@@ -163,7 +167,14 @@ export class DoorClient {
   }
 
   closing(): Promise<DoorEnd> {
-    return eventually(() => this.closed, 10_000, `${this.door.name}: the end`);
+    return eventually(
+      () => {
+        if (this.#fault !== undefined) throw this.#fault;
+        return this.closed;
+      },
+      10_000,
+      `${this.door.name}: the end`,
+    );
   }
 
   /** What a client of this door and form is told where the server ends it with `code`. */
@@ -186,6 +197,15 @@ export class DoorClient {
 
   resume(): void {
     this.#link.resume();
+  }
+
+  #guard(take: () => void): void {
+    if (this.#fault !== undefined) return;
+    try {
+      take();
+    } catch (error) {
+      this.#fault = error;
+    }
   }
 
   /** What op 6 said; where the door tells a code too, it must be the same. */
