@@ -173,7 +173,12 @@ describe.each(WAYS)('over %s', (way, transport, isSecure) => {
     // A fallback's session would outlive the cut, and miss nothing.
     await post(`${node.httpUrl}/halley/disconnect`, { keys: [name], code: 3000, reconnect: true });
     await pushBatch(node, numbered('m', 30).slice(1).map(command(kept)));
-    await pushBatch(node, numbered('f', 3 * FEW_COUNT).slice(1).map(command(few)));
+    await pushBatch(
+      node,
+      numbered('f', 3 * FEW_COUNT)
+        .slice(1)
+        .map(command(few)),
+    );
     cutter.accept();
     const messages = await logged(name, 'message', 31);
     const textsOf = (room: string) =>

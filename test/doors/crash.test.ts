@@ -36,7 +36,11 @@ it.each([1, 2])('ends the channels of bucket %i and no others, who miss nothing'
   doomed[0]!.send(APP_OP.CRASH);
   for (const client of doomed) {
     const { code } = await client.closing();
-    expect([client.door.name, client.isExtended, code]).toEqual([client.door.name, client.isExtended, client.toldOf(CLOSE.BUCKET_FAILED.code)]);
+    expect([client.door.name, client.isExtended, code]).toEqual([
+      client.door.name,
+      client.isExtended,
+      client.toldOf(CLOSE.BUCKET_FAILED.code),
+    ]);
   }
   await push(node, 'room', room, 'meanwhile');
   await eventually(async () => (await readiness(node.httpUrl)).ready, 10_000, 'the bucket to be back');

@@ -1,6 +1,15 @@
 /** The node of the door tests: every door open, certificates of its own, two buckets, rooms with history, an application. */
 import { fileURLToPath } from 'node:url';
-import { type Door, DoorClient, type DoorEnd, type DoorNode, type HalleyProcess, makeTlsDirectory, post, startHalley } from '../kit/index.js';
+import {
+  type Door,
+  DoorClient,
+  type DoorEnd,
+  type DoorNode,
+  type HalleyProcess,
+  makeTlsDirectory,
+  post,
+  startHalley,
+} from '../kit/index.js';
 
 /** Operations of echo-app.mjs. */
 export const APP_OP = { BUCKET: 2000, CRASH: 2003, ECHO: 2100, PUSH_BACK: 2101, ECHO_LATER: 2102 } as const;

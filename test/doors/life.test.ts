@@ -18,22 +18,25 @@ afterAll(async () => {
 const PAIRS = DOORS.flatMap((from) => DOORS.map((to) => [from.name, to.name, from, to] as const));
 
 describe('a key', () => {
-  it.each(PAIRS)('of a client on %s is taken over through %s, and the old one is told', async (_from, _to, from, to) => {
-    for (const form of FORMS) {
-      const key = fresh('taken');
-      const auth = { mid: 5, key, room_id: 'live://taken', accepts: [PUSH_OP] };
-      const old = await join(node, from, form, auth);
-      const successor = await join(node, to, form, auth);
-      expect(await old.closing()).toMatchObject({
-        code: old.toldOf(CLOSE.TAKEN_OVER.code),
-        ...whereTold(old, { reconnect: false }),
-      });
-      await push(node, 'keys', `keys=${key}`, 'to whoever has the key');
-      await successor.messageCount(1);
-      expect([old.texts, successor.texts]).toEqual([[], ['to whoever has the key']]);
-      await successor.close();
-    }
-  });
+  it.each(PAIRS)(
+    'of a client on %s is taken over through %s, and the old one is told',
+    async (_from, _to, from, to) => {
+      for (const form of FORMS) {
+        const key = fresh('taken');
+        const auth = { mid: 5, key, room_id: 'live://taken', accepts: [PUSH_OP] };
+        const old = await join(node, from, form, auth);
+        const successor = await join(node, to, form, auth);
+        expect(await old.closing()).toMatchObject({
+          code: old.toldOf(CLOSE.TAKEN_OVER.code),
+          ...whereTold(old, { reconnect: false }),
+        });
+        await push(node, 'keys', `keys=${key}`, 'to whoever has the key');
+        await successor.messageCount(1);
+        expect([old.texts, successor.texts]).toEqual([[], ['to whoever has the key']]);
+        await successor.close();
+      }
+    },
+  );
 
   it('passes through all doors in turn, and the last one has it', async () => {
     const key = fresh('round');
@@ -56,7 +59,11 @@ describe('the idle deadline', () => {
     const client = await join(node, door, 'extended', { heartbeat_s: 1, room_id: `live://${room}` });
     // Polls would say that the client is there.
     if (door.isKeptByReading) client.pause();
-    await eventually(async () => (await onlineCount(node.httpUrl, `live://${room}`)) === 0, 10_000, 'the room to empty');
+    await eventually(
+      async () => (await onlineCount(node.httpUrl, `live://${room}`)) === 0,
+      10_000,
+      'the room to empty',
+    );
     expect(performance.now() - startMs).toBeGreaterThan(900);
     client.resume();
     expect(await client.closing()).toMatchObject({ code: CLOSE.IDLE.code, reason: 'idle', reconnect: true });

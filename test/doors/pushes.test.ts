@@ -86,25 +86,28 @@ describe.each(DOORS)('on $name', (door) => {
     await client.close();
   });
 
-  it.each(FORMS)('a %s client gets a burst in fewer deliveries than messages, and one that fills many', async (form) => {
-    const room = fresh('burst');
-    const client = await join(node, door, form, { room_id: `live://${room}` });
-    const bodies = numbered('m', 500);
-    await pushBatch(
-      node,
-      bodies.map((body) => ({ room: `live://${room}`, op: PUSH_OP, body })),
-    );
-    await client.messageCount(bodies.length);
-    expect(client.texts).toEqual(bodies);
-    // On TCP goim's form has no batch: packets are bare.
-    const carriers = client.packets.filter(({ op }) => op === 9 || op === 26);
-    if (form === 'extended' || !door.isMute) expect(carriers.length).toBeLessThan(bodies.length / 4);
-    const large = Buffer.alloc(700_000, 'large');
-    await push(node, 'room', `type=live&room=${room}`, large);
-    await client.messageCount(bodies.length + 1);
-    expect(client.messages.at(-1)?.body.equals(large)).toBe(true);
-    await client.close();
-  });
+  it.each(FORMS)(
+    'a %s client gets a burst in fewer deliveries than messages, and one that fills many',
+    async (form) => {
+      const room = fresh('burst');
+      const client = await join(node, door, form, { room_id: `live://${room}` });
+      const bodies = numbered('m', 500);
+      await pushBatch(
+        node,
+        bodies.map((body) => ({ room: `live://${room}`, op: PUSH_OP, body })),
+      );
+      await client.messageCount(bodies.length);
+      expect(client.texts).toEqual(bodies);
+      // On TCP goim's form has no batch: packets are bare.
+      const carriers = client.packets.filter(({ op }) => op === 9 || op === 26);
+      if (form === 'extended' || !door.isMute) expect(carriers.length).toBeLessThan(bodies.length / 4);
+      const large = Buffer.alloc(700_000, 'large');
+      await push(node, 'room', `type=live&room=${room}`, large);
+      await client.messageCount(bodies.length + 1);
+      expect(client.messages.at(-1)?.body.equals(large)).toBe(true);
+      await client.close();
+    },
+  );
 });
 
 /** Rooms and pushes to all count without a hole, direct ones have no place, and no id comes twice. */

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLOSE } from '../../src/errors/index.js';
 import { roomRows } from '../extensions/replies.js';
 import { DOORS, DoorClient, type DoorEnd, TOLD_NOTHING } from '../kit/index.js';
-import { APP_OP, FORMS, fresh, join, push, PUSH_OP, startDoorNode, type TestNode, whereTold } from './door-node.js';
+import { APP_OP, FORMS, fresh, join, PUSH_OP, push, startDoorNode, type TestNode, whereTold } from './door-node.js';
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes';
 /** Tokens count as valid for so long after their end, for clocks that differ. */
@@ -30,7 +30,11 @@ describe.each(DOORS)('a token on $name', (door) => {
   };
 
   it.each(FORMS)('says who a %s client is', async (form) => {
-    const client = await join(node, door, form, { mid: undefined, token: await token({ mid: 77 }), accepts: [PUSH_OP] });
+    const client = await join(node, door, form, {
+      mid: undefined,
+      token: await token({ mid: 77 }),
+      accepts: [PUSH_OP],
+    });
     await push(node, 'mids', 'mids=77', 'to the user of the token');
     expect((await client.messageCount(1))[0]?.text).toBe('to the user of the token');
     await client.close();

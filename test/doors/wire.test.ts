@@ -2,16 +2,27 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLOSE } from '../../src/errors/index.js';
 import { encodePacket } from '../../src/protocol/index.js';
-import { DOORS, DoorClient, type DoorEnd, eventually, TOLD_NOTHING } from '../kit/index.js';
 import { roomRows } from '../extensions/replies.js';
-import { APP_OP, FORMS, fresh, join, PUSH_OP, PUSHED_BACK_OP, push, startDoorNode, type TestNode, whereTold } from './door-node.js';
+import { DOORS, DoorClient, type DoorEnd, eventually, TOLD_NOTHING } from '../kit/index.js';
+import {
+  APP_OP,
+  FORMS,
+  fresh,
+  join,
+  PUSH_OP,
+  PUSHED_BACK_OP,
+  push,
+  startDoorNode,
+  type TestNode,
+  whereTold,
+} from './door-node.js';
 
 const BODY_BYTES = 4_096;
-/** Statuses of refused connects over HTTP, by close code. */
-const STATUS: Readonly<Record<number, number>> = {
-  [CLOSE.AUTH_MALFORMED.code]: 400,
-  [CLOSE.FORBIDDEN.code]: 403,
-};
+/** Of refused connects over HTTP. */
+const STATUS = new Map<number, number>([
+  [CLOSE.AUTH_MALFORMED.code, 400],
+  [CLOSE.FORBIDDEN.code, 403],
+]);
 
 let node: TestNode;
 beforeAll(async () => {
@@ -25,7 +36,7 @@ describe.each(DOORS)('auth on $name', (door) => {
   /** Nobody gets op 6 before auth: a mute door just ends. */
   const refusal = (code: number): Partial<DoorEnd> => {
     if (door.isMute) return { code: TOLD_NOTHING };
-    return door.isHttp ? { code, reconnect: false, status: STATUS[code] } : { code };
+    return door.isHttp ? { code, reconnect: false, status: STATUS.get(code)! } : { code };
   };
 
   it('is answered with an empty op 8 for a goim client', async () => {
@@ -146,10 +157,19 @@ describe.each(DOORS)('the application behind $name', (door) => {
   });
 });
 
+const NO_PACKETS = [
+  ['bytes that mean nothing', Buffer.alloc(16, 0xff)],
+  ['text', Buffer.from('GET /sub HTTP/1.1\r\nHost: x\r\n\r\n')],
+  ['a header length of 17', Buffer.from('00000010001100010000000400000001', 'hex')],
+] as const;
+
 describe.each(DOORS)('a packet that is none on $name', (door) => {
-  it.each(FORMS)('ends a %s client with 3502, or is refused where it is a request of its own', async (form) => {
+  const cases = FORMS.flatMap((form) => NO_PACKETS.map(([what, bytes]) => [what, form, bytes] as const));
+
+  it.each(cases)('(%s) ends a %s client with 3502, or is refused where it is a request of its own', async (...row) => {
+    const [, form, bytes] = row;
     const client = await join(node, door, form);
-    client.sendRaw(Buffer.alloc(16, 0xff));
+    client.sendRaw(bytes);
     if (door.isHttp) {
       await client.waitFor(() => client.refusals[0], 'the refusal');
       expect(client.refusals).toEqual([{ status: 400, code: CLOSE.MALFORMED.code }]);

@@ -117,7 +117,12 @@ class FallbackLink implements DoorLink {
   }
 
   async #readStream(): Promise<void> {
-    const incoming = await this.#request('GET', 'sse', '', this.#cursor === 0 ? {} : { 'last-event-id': `${this.#cursor}` });
+    const incoming = await this.#request(
+      'GET',
+      'sse',
+      '',
+      this.#cursor === 0 ? {} : { 'last-event-id': `${this.#cursor}` },
+    );
     if (incoming.statusCode !== 200) {
       this.#end(endOf((await answerOf(incoming)).body));
       return;

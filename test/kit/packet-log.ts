@@ -3,8 +3,6 @@
  * Gaps, each in the order of arrival.
  */
 import {
-  decodeBatch,
-  decodeBatch26,
   FIRST_APPLICATION_OP,
   FRAMING,
   type Framing,
@@ -18,6 +16,7 @@ import {
   readPacket,
 } from '../../src/protocol/index.js';
 import type { ReceivedGap } from './tally-client.js';
+import { messageOf, unpackPush } from './unpack-push.js';
 import type { ReceivedMessage, ReceivedPacket } from './wire-client.js';
 
 export class PacketLog {
@@ -69,27 +68,9 @@ export class PacketLog {
   }
 
   #unpack(op: number, seq: number, body: Buffer): void {
-    if (op === OP.RAW) {
-      const inner = decodeBatch(body);
-      if (!inner.ok) throw new Error(inner.error);
-      for (const packet of inner.value) this.messages.push(messageOf(packet));
-    } else if (op === OP.BATCH) {
-      const batch = decodeBatch26(body);
-      if (!batch.ok) throw new Error(batch.error);
-      const { room, epoch } = batch.value;
-      for (const message of batch.value.messages) {
-        const id = ((BigInt(message.idHi) << 32n) | BigInt(message.idLo)).toString();
-        this.messages.push({ ...messageOf(message), room, epoch, offset: message.offset, id });
-      }
-    } else if (op === OP.GAP) {
-      this.gaps.push(JSON.parse(body.toString()) as ReceivedGap);
-    } else if (op >= FIRST_APPLICATION_OP && seq === PUSH_SEQ) {
-      this.messages.push(messageOf({ op, body }));
-    }
+    const messages = unpackPush(op, body);
+    if (messages !== undefined) this.messages.push(...messages);
+    else if (op === OP.GAP) this.gaps.push(JSON.parse(body.toString()) as ReceivedGap);
+    else if (op >= FIRST_APPLICATION_OP && seq === PUSH_SEQ) this.messages.push(messageOf({ op, body }));
   }
-}
-
-function messageOf({ op, body }: { readonly op: number; readonly body: Uint8Array }): ReceivedMessage {
-  const bytes = Buffer.from(body);
-  return { op, body: bytes, text: bytes.toString() };
 }
