@@ -42,6 +42,8 @@ export interface DoorLinkEvents {
   bytes(bytes: Buffer, isWhole: boolean): void;
   refused(refusal: DoorRefusal): void;
   closed(end: DoorEnd): void;
+  /** The server did what it must not: the test fails where it waits next. */
+  fault(error: unknown): void;
 }
 
 export interface DoorLink {
@@ -89,6 +91,9 @@ export class DoorClient {
         this.#guard(() => {
           this.closed ??= { ...end, ...this.#advice(end) };
         }),
+      fault: (error) => {
+        this.#fault ??= error;
+      },
     });
   }
 
@@ -162,8 +167,10 @@ export class DoorClient {
         return found;
       },
       10_000,
-      `${this.door.name}: ${what} (there are ${this.messages.length} messages)`,
-    );
+      `${this.door.name}: ${what}`,
+    ).catch((error: unknown) => {
+      throw new Error(`${String(error)}; there are ${this.messages.length} messages`, { cause: error });
+    });
   }
 
   closing(): Promise<DoorEnd> {

@@ -151,7 +151,10 @@ class FallbackLink implements DoorLink {
       return;
     }
     const id = Number(field('id'));
-    if (id !== this.#cursor + 1) throw new Error(`event ${id} came behind ${this.#cursor}`);
+    if (id !== this.#cursor + 1) {
+      this.#events.fault(new Error(`event ${id} came behind ${this.#cursor}`));
+      return;
+    }
     this.#cursor = id;
     this.#events.bytes(Buffer.from(data, 'base64'), true);
   }
