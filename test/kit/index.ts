@@ -4,6 +4,14 @@
  */
 export { ASK_BUCKET_OP, connectToBucket } from './bucket-clients.js';
 export { type Authority, type CertificateFiles, type CertificateOptions, makeAuthority } from './certificates.js';
+export {
+  type Door,
+  DoorClient,
+  type DoorEnd,
+  type DoorNode,
+  TOLD_NOTHING,
+} from './door-client.js';
+export { DOORS } from './door-links.js';
 export { eventually } from './eventually.js';
 export { GoimBenchClient, GoimTcpSocket, type TcpPacket, tcpPacket } from './goim-tcp-client.js';
 export {

@@ -4,8 +4,6 @@
 import WebSocket from 'ws';
 import type { AuthBody } from '../../src/protocol/index.js';
 import {
-  decodeBatch,
-  decodeBatch26,
   encodeAuthBody,
   encodePacket,
   FRAMING,
@@ -15,6 +13,7 @@ import {
   readPacket,
 } from '../../src/protocol/index.js';
 import { eventually } from './eventually.js';
+import { unpackPush } from './unpack-push.js';
 
 export interface ReceivedPacket {
   readonly op: number;
@@ -181,32 +180,9 @@ export class WireClient {
   }
 
   #unpack(op: number, body: Buffer): void {
-    if (op === OP.RAW) {
-      const inner = decodeBatch(body);
-      if (!inner.ok) throw new Error(inner.error);
-      this.batchCount += 1;
-      for (const packet of inner.value) {
-        const bytes = Buffer.from(packet.body);
-        this.messages.push({ op: packet.op, body: bytes, text: bytes.toString() });
-      }
-    } else if (op === OP.BATCH && body.length > 0) {
-      // Without a body it is the answer to an op 26 that this (goim) client sent.
-      const batch = decodeBatch26(body);
-      if (!batch.ok) throw new Error(batch.error);
-      this.batchCount += 1;
-      const { room, epoch } = batch.value;
-      for (const message of batch.value.messages) {
-        const bytes = Buffer.from(message.body);
-        this.messages.push({
-          op: message.op,
-          body: bytes,
-          text: bytes.toString(),
-          room,
-          epoch,
-          offset: message.offset,
-          id: ((BigInt(message.idHi) << 32n) | BigInt(message.idLo)).toString(),
-        });
-      }
-    }
+    const messages = unpackPush(op, body);
+    if (messages === undefined) return;
+    this.batchCount += 1;
+    this.messages.push(...messages);
   }
 }

@@ -31,7 +31,7 @@ import { CHANNEL_FLAG, CHANNEL_STATE, Channel, type ChannelOwner } from './chann
 import { ChannelRooms } from './channel-rooms.js';
 import { ChannelSlots } from './channel-slots.js';
 import { ChannelWriter } from './channel-writer.js';
-import { closeReason, SETTLE_MS, unsentBytes } from './closing.js';
+import { closeEach, closeReason, SETTLE_MS, STALLED_REASON, unsentBytes } from './closing.js';
 import { ControlRequests } from './control-requests.js';
 import { DirectOutbox } from './direct-outbox.js';
 import type { DoorHandlers } from './door.js';
@@ -354,6 +354,9 @@ export class Bucket implements ChannelOwner {
     this.#nextTickMs = Infinity;
     this.#flushes.close();
     this.#broadcasts.close();
+    // Of a bucket that dies its clients are told to come back; after a stop nobody is left.
+    const tell = (channel: Channel) => this.#close(channel, CLOSE.BUCKET_FAILED, CLOSE.BUCKET_FAILED.reason);
+    this.#guard(undefined, () => closeEach(this.#slots.all(), tell));
     this.#doors.closeAll();
     this.#link.close();
   }
@@ -516,8 +519,7 @@ export class Bucket implements ChannelOwner {
     counters.set(METRIC.fanout_duty_ppm, Math.round(this.#pacer.duty * 1e6));
     counters.set(METRIC.merge_window_us, Math.round(this.#pacer.pauseMs * 1000));
     const heapFull = heap.used_heap_size > heap.heap_size_limit * this.#options.heapRefuseRatio;
-    const gated = Atomics.load(acceptGate, this.#thread) === 1;
-    this.#setRefusing(heapFull || gated);
+    this.#setRefusing(heapFull || Atomics.load(acceptGate, this.#thread) === 1);
   }
 
   /** While refusing, the kernel gives new connections to the other buckets. */
@@ -558,9 +560,7 @@ export class Bucket implements ChannelOwner {
     this.#parts.counters.add(METRIC.ring_detached, 1);
     this.#parts.log.error({ fromThread }, 'this bucket stalled and its cursor was detached; its channels are closed');
     // What was lost may include answers to joins, so the honest end is a fresh connection: codes in the range that says so.
-    for (const channel of [...this.#slots.all()]) {
-      this.#close(channel, CLOSE.BUCKET_FAILED, 'the bucket stalled and lost messages');
-    }
+    closeEach(this.#slots.all(), (channel) => this.#close(channel, CLOSE.BUCKET_FAILED, STALLED_REASON));
     // Requests under way may have lost their answers, and nobody can tell which. So both sides forget them all: what the
     // control thread still answers finds nobody here, and RESET stands behind the requests it undoes.
     this.#handshake.reset();

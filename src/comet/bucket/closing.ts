@@ -4,6 +4,9 @@ import type { Channel } from './channel.js';
 /** At a stop, behind the drain time: for answers of other buckets that go through this one. */
 export const SETTLE_MS = 200;
 
+/** Of a close with BUCKET_FAILED where the bucket goes on. */
+export const STALLED_REASON = 'the bucket stalled and lost messages';
+
 /** RFC 6455: a close reason has at most 123 bytes. */
 const MAX_REASON_BYTES = 123;
 
@@ -17,4 +20,9 @@ export function closeReason(text: string): string {
 /** What its client has not taken yet: such a channel is closed last. */
 export function unsentBytes(channel: Channel): number {
   return channel.socket?.getBufferedAmount() ?? 0;
+}
+
+/** `close` takes channels out of what is walked. */
+export function closeEach(channels: Iterable<Channel>, close: (channel: Channel) => void): void {
+  for (const channel of [...channels]) close(channel);
 }
