@@ -19,7 +19,7 @@
 import type { Clock } from '../clock/index.js';
 import { batch26HeaderBytes, encodeUtf8, writeBatch26Header } from '../protocol/index.js';
 import type { HistoryMessage, HistoryRange, RoomHistory } from '../push/index.js';
-import { historyEntry, type HistoryLog, type MemoryHistory } from '../store/index.js';
+import { type HistoryLog, historyEntry, type MemoryHistory } from '../store/index.js';
 import { METRIC, type ThreadCounters } from '../telemetry/index.js';
 import { AnswerCache } from './room-recovery-answers.js';
 import {
