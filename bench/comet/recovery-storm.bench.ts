@@ -4,7 +4,7 @@
  *
  * Topology: one node (`dist/main.js`) with 2 buckets in its own process; the clients in this one; a prober on a thread of its own
  * that pushes to another room of the same node every 20 ms and times the delivery. Plain Node 20, 2 cores or more, loopback.
- * Message: 200 B bodies, 500 missed (112 KiB an answer). Competitor: an earlier build, with HALLEY_BENCH_DIST=/path/to/dist/main.js.
+ * Message: 200 B bodies, 500 missed (112 KiB an answer). Competitor: an earlier build, with BENCH_DIST=/path/to/dist/main.js.
  * Right before it reports: every client got an answer that holds all messages, once and in order (their first and last offsets and
  * their count). The CPU is the server's alone (/proc/<pid>/stat).
  */
@@ -34,10 +34,10 @@ interface Node {
 }
 
 async function startNode(dataDir: string, redisUrl: string | undefined): Promise<Node> {
-  const main = process.env.HALLEY_BENCH_DIST ?? new URL('dist/main.js', HALLEY_ROOT).pathname;
+  const main = process.env.BENCH_DIST ?? new URL('dist/main.js', HALLEY_ROOT).pathname;
   const args = ['--data-dir', dataDir, '--ws-port', '0', '--tcp-port', '0', '--http-port', '0', '--buckets', '2'];
   if (redisUrl !== undefined) args.push('--redis', redisUrl);
-  const env = { ...process.env, HALLEY_HISTORY_ROOMS: 'live:1000:600', HALLEY_LOG_LEVEL: 'warn' };
+  const env = { ...process.env, HALLEY_HISTORY_ROOMS: 'live:1000:600', HALLEY_LOG_LEVEL: 'warn', ...loopDelayEnv(dataDir) };
   const child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   return new Promise((resolve, reject) => {
@@ -65,6 +65,24 @@ function cpuMsOf(pid: number): number {
 
 function rssMibOf(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+/** The node's threads write how long their loops were held. */
+function loopDelayEnv(dataDir: string): Record<string, string> {
+  const preload = new URL('bench/comet/loop-delay.preload.cjs', HALLEY_ROOT).pathname;
+  return { NODE_OPTIONS: `--require ${preload}`, BENCH_LOOP_FILE: join(dataDir, 'loops') };
+}
+
+/** The longest that any loop was held since `fromLine`, of the control thread and of the buckets. */
+function loopsOf(dataDir: string, fromLine: number): { lines: number; controlMs: number; bucketMs: number } {
+  let [controlMs, bucketMs] = [0, 0];
+  const lines = readFileSync(join(dataDir, 'loops'), 'utf8').trim().split('\n');
+  for (const line of lines.slice(fromLine)) {
+    const [thread, maxMs] = line.split(' ').map(Number);
+    if (thread === 0) controlMs = Math.max(controlMs, maxMs!);
+    else bucketMs = Math.max(bucketMs, maxMs!);
+  }
+  return { lines: lines.length, controlMs, bucketMs };
 }
 
 class StormClient {
@@ -202,6 +220,7 @@ async function storm(name: string, clientCount: number, withRedis = false, isAne
     const idleProbe = probeThread(node);
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     const idle = (await idleProbe.stop()).sort((a, b) => a - b);
+    const before = loopsOf(dataDir, 0).lines;
     const probe = probeThread(node);
     await new Promise((resolve) => setTimeout(resolve, 200));
     const rangesBefore = redis === undefined ? 0 : await scriptsOf(redis);
@@ -224,6 +243,8 @@ async function storm(name: string, clientCount: number, withRedis = false, isAne
     const cpuMs = cpuMsOf(pid) - cpuBeforeMs;
     const delays = (await probe.stop()).sort((a, b) => a - b);
     tookMs.sort((a, b) => a - b);
+    const loops = loopsOf(dataDir, before);
+    const held = `loops held at most: control ${loops.controlMs.toFixed(1)}, buckets ${loops.bucketMs.toFixed(1)} ms`;
     const asked = redis === undefined ? '' : `, scripts run by Redis meanwhile ${(await scriptsOf(redis)) - rangesBefore}`;
     const probed = `other room p50 ${percentile(delays, 0.5).toFixed(1)} max ${delays.at(-1)!.toFixed(1)} ms (idle max ${idle.at(-1)!.toFixed(1)})`;
     const nsPerOp = (cpuMs * 1e6) / clientCount;
@@ -235,7 +256,7 @@ async function storm(name: string, clientCount: number, withRedis = false, isAne
       p50Ns: percentile(tookMs, 0.5) * 1e6,
       p99Ns: percentile(tookMs, 0.99) * 1e6,
       bytesPerOp: bytes / clientCount,
-      note: `CPU of the server per recovery; ${Math.round(bytes / clientCount)} B each, peak RSS ${Math.round(peakRssMib)} MiB, ${probed}${asked}`,
+      note: `CPU of the server per recovery; ${Math.round(bytes / clientCount)} B each, peak RSS ${Math.round(peakRssMib)} MiB, ${held}, ${probed}${asked}`,
     };
   } finally {
     await stopNode(node);
@@ -270,7 +291,7 @@ async function scriptsOf({ port }: RedisServer): Promise<number> {
 }
 
 export const run: RunBench = async ({ quick }): Promise<BenchResult> => {
-  const clientCount = Number(process.env.HALLEY_BENCH_CLIENTS ?? (quick ? 300 : 9_000));
+  const clientCount = Number(process.env.BENCH_CLIENTS ?? (quick ? 300 : 9_000));
   return {
     title: 'reconnect storm',
     topology: `1 node, 2 buckets, ${clientCount} clients in another process, ${MISSED_COUNT} missed messages of ${BODY_BYTES} B`,
