@@ -37,7 +37,12 @@ async function startNode(dataDir: string, redisUrl: string | undefined): Promise
   const main = process.env.BENCH_DIST ?? new URL('dist/main.js', HALLEY_ROOT).pathname;
   const args = ['--data-dir', dataDir, '--ws-port', '0', '--tcp-port', '0', '--http-port', '0', '--buckets', '2'];
   if (redisUrl !== undefined) args.push('--redis', redisUrl);
-  const env = { ...process.env, HALLEY_HISTORY_ROOMS: 'live:1000:600', HALLEY_LOG_LEVEL: 'warn', ...loopDelayEnv(dataDir) };
+  const env = {
+    ...process.env,
+    HALLEY_HISTORY_ROOMS: 'live:1000:600',
+    HALLEY_LOG_LEVEL: 'warn',
+    ...loopDelayEnv(dataDir),
+  };
   const child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   return new Promise((resolve, reject) => {
@@ -192,9 +197,7 @@ const percentile = (sorted: readonly number[], ratio: number): number =>
 
 async function inPortions(clients: readonly StormClient[], act: (client: StormClient, no: number) => Promise<void>) {
   for (let first = 0; first < clients.length; first += CONNECT_AT_ONCE) {
-    await Promise.all(
-      clients.slice(first, first + CONNECT_AT_ONCE).map((client, index) => act(client, first + index)),
-    );
+    await Promise.all(clients.slice(first, first + CONNECT_AT_ONCE).map((client, index) => act(client, first + index)));
   }
 }
 
@@ -209,7 +212,11 @@ async function storm(name: string, clientCount: number, withRedis = false, isAne
     const body = 'm'.repeat(BODY_BYTES);
     for (let no = 0; no < MISSED_COUNT; no++) {
       const url = `${node.httpUrl}/goim/push/room?operation=1000&type=live&room=storm`;
-      assertResult((await fetch(url, { method: 'POST', body })).ok, 'a push was taken');
+      // 503: nobody got it.
+      for (let tryNo = 1; !(await fetch(url, { method: 'POST', body })).ok; tryNo++) {
+        assertResult(tryNo < 100, 'a push was taken');
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
     }
     if (isAnew) {
       await stopNode(node);
@@ -245,7 +252,8 @@ async function storm(name: string, clientCount: number, withRedis = false, isAne
     tookMs.sort((a, b) => a - b);
     const loops = loopsOf(dataDir, before);
     const held = `loops held at most: control ${loops.controlMs.toFixed(1)}, buckets ${loops.bucketMs.toFixed(1)} ms`;
-    const asked = redis === undefined ? '' : `, scripts run by Redis meanwhile ${(await scriptsOf(redis)) - rangesBefore}`;
+    const asked =
+      redis === undefined ? '' : `, scripts run by Redis meanwhile ${(await scriptsOf(redis)) - rangesBefore}`;
     const probed = `other room p50 ${percentile(delays, 0.5).toFixed(1)} max ${delays.at(-1)!.toFixed(1)} ms (idle max ${idle.at(-1)!.toFixed(1)})`;
     const nsPerOp = (cpuMs * 1e6) / clientCount;
     await inPortions(clients, (client) => client.end());
