@@ -70,7 +70,7 @@ const SLICE_MS = 4;
 const POLL_MS = 10;
 /** Longest time that a channel waits in this bucket; as long as history.recover_timeout_ms is by default. */
 export const WAIT_MS = 5_000;
-const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
+const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
 
 export class Recoveries {
   readonly #parts: RecoveriesParts;
