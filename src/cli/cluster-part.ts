@@ -348,7 +348,7 @@ export class ClusterPart implements ReadinessProbe {
         comet,
         closeConnection: (owner, advice) => comet.closeConnection(owner, advice),
         onHistory: (room, bytes) => this.#onHistory(room, bytes),
-        onRoomsMissed: (rooms) => void this.#sequence?.repair(rooms),
+        onRoomsMissed: (rooms, mayLackPlace) => void this.#sequence?.repair(rooms, mayLackPlace),
         log,
       }),
     );

@@ -198,6 +198,57 @@ describe('a recovery from the history of the cluster', () => {
     );
   });
 
+  it('asks once for a crowd with many gaps, and no more once the room is known', async () => {
+    const { ask, answers, history, epoch } = clustered();
+    for (let request = 1; request <= 20; request++) ask(request, epoch, request % 3);
+    // The widest comes as the third question; those in front of it were narrower.
+    expect(history.waitingCount).toBeLessThanOrEqual(2);
+    while (history.waitingCount > 0) {
+      history.compute();
+      history.answer();
+      await turn();
+    }
+    await turn();
+    expect(answers).toHaveLength(20);
+    expect(new Set(answers.map((text) => text.replace(/^1 \d+ /, '')))).toEqual(
+      new Set(['RECOVERED 1:m1 2:m2 3:m3 4:m4 5:m5', 'RECOVERED 2:m2 3:m3 4:m4 5:m5', 'RECOVERED 3:m3 4:m4 5:m5']),
+    );
+    for (let offset = 0; offset <= 5; offset++) ask(21 + offset, epoch, offset);
+    expect(history.waitingCount).toBe(0);
+    expect(answers).toHaveLength(26);
+  });
+
+  it('keeps what was fetched for seconds only: its age is not known', async () => {
+    const { ask, answers, history, epoch, clock, log } = clustered();
+    ask(1, epoch, 0);
+    history.compute();
+    history.answer();
+    await turn();
+    expect([answers.length, log.count]).toEqual([1, 5]);
+    clock.advance(5_001);
+    ask(2, epoch, 0);
+    expect(history.waitingCount).toBe(1);
+    expect(log.count).toBe(2);
+  });
+
+  it('refuses at once what the history was found not to have, and serves what it has', async () => {
+    const { ask, answers, epoch, history } = clustered();
+    history.forget(2);
+    ask(1, epoch, 0);
+    history.compute();
+    history.answer();
+    await turn();
+    ask(2, epoch, 0);
+    ask(3, epoch, 1);
+    expect(answers).toEqual(['1 1 REFUSED', '1 2 REFUSED', '1 3 REFUSED']);
+    expect(history.waitingCount).toBe(0);
+    ask(4, epoch, 2);
+    history.compute();
+    history.answer();
+    await turn();
+    expect(answers[3]).toBe('1 4 RECOVERED 3:m3 4:m4 5:m5');
+  });
+
   it('is LATER while Redis is away, REFUSED where Redis has it no more or one answer cannot hold it', async () => {
     const { ask, answers, history, epoch } = clustered({ maxMessages: 4 });
     history.isAway = true;

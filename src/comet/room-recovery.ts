@@ -6,16 +6,22 @@
  * everything up to the newest message that was numbered until then. Those stand on the ring in front of it, and every later
  * message behind it: what the bucket has not sent to the room yet when it reads the answer it sends first.
  *
+ * A storm of reconnects asks Redis hardly ever: the node keeps what it delivers; what it has to fetch once for a room it keeps
+ * in front of that for some seconds (`MemoryHistory.backfill`); whoever misses part of what is being fetched waits for it; and
+ * of a room that has lost what was asked for, or has too much behind it, it is known that nobody gets more.
+ *
  * Threads: control thread only.
  * Guarantees: all of what was missed or nothing; requests are answered in their order, except for those that wait for Redis; each
  *   within `timeoutMs`, if only with a refusal. Bounds: messages and bytes per answer, bytes per second over all, `MAX_REMOTE`
- *   questions to Redis at a time. No messages are written while the ring's backlog is not empty.
+ *   questions to Redis at a time, `SLICE_MS` of the thread at a time. No messages are written while the ring's backlog is not
+ *   empty.
  */
 import type { Clock } from '../clock/index.js';
 import { batch26HeaderBytes, encodeUtf8, writeBatch26Header } from '../protocol/index.js';
 import type { HistoryMessage, HistoryRange, RoomHistory } from '../push/index.js';
 import { type HistoryLog, historyEntry, type MemoryHistory } from '../store/index.js';
 import { METRIC, type ThreadCounters } from '../telemetry/index.js';
+import { AnswerCache } from './room-recovery-answers.js';
 import {
   MESSAGE,
   RECOVER_STATUS,
@@ -63,27 +69,43 @@ interface Waiting {
 type Verdict = Uint8Array | 'refused' | 'too old';
 
 const NO_BYTES = new Uint8Array(0);
-/** Answers per turn of the loop; then pushes and timers get theirs. */
+/** Answers, and time, per turn of the loop; then pushes and timers get theirs. */
 const SLICE_COUNT = 64;
+const SLICE_MS = 4;
 const RETRY_MS = 2;
 const MAX_REMOTE = 32;
 /** Questions to the cluster's history for one request: what it gives may end in front of what memory has by then. */
 const MAX_ASKS = 2;
+/** Rooms of which it is known from where on they cannot be recovered. */
+const MAX_FLOORS = 4_096;
+
+interface Fetching {
+  readonly fromOffset: number;
+  readonly range: Promise<HistoryRange | undefined>;
+}
+
+interface Floor {
+  readonly epoch: number;
+  readonly offset: number;
+}
 
 export class RoomRecovery {
   readonly #options: RoomRecoveryOptions;
   readonly #links: RoomRecoveryLinks;
   #waiting: Waiting[] = [];
-  /** Ranges that are being fetched, so that a crowd with one gap asks once. */
-  readonly #remote = new Map<string, Promise<HistoryRange | undefined>>();
+  /** Ranges that are being fetched, the widest of each life of a room, so that a crowd asks once. */
+  readonly #remote = new Map<string, Fetching>();
+  #remoteCount = 0;
+  /** By room: nobody can have what begins in front of it. It only rises: a room's messages get older and more. */
+  readonly #floors = new Map<string, Floor>();
   readonly #atRemote = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
   /** Bytes that may be sent now; below zero after a large answer. */
   #budgetBytes: number;
   #budgetAtMs: number;
-  /** The answer given last: a crowd that was cut off at once asks for the same. */
-  #last: { log: HistoryLog; epoch: number; fromOffset: number; toOffset: number; bytes: Uint8Array } | undefined;
+  /** A crowd that was cut off at once asks for the same. */
+  readonly #answers = new AnswerCache();
 
   constructor(options: RoomRecoveryOptions, links: RoomRecoveryLinks) {
     this.#options = options;
@@ -122,23 +144,24 @@ export class RoomRecovery {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#waiting = [];
-    this.#last = undefined;
+    this.#answers.clear();
+    this.#floors.clear();
   }
 
   #pump(): void {
     const count = Math.min(SLICE_COUNT, this.#waiting.length);
     let served = 0;
     const nowMs = this.#links.clock.monotonicMs();
+    const endMs = performance.now() + SLICE_MS;
     for (; served < count; served++) {
       const waiting = this.#waiting[served]!;
       // A refusal is small: it may wait in the ring's backlog, and costs none of the budget.
       if (nowMs > waiting.deadlineMs) this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
-      else if (this.#maySend()) this.#serve(waiting);
+      else if (this.#maySend() && performance.now() < endMs) this.#serve(waiting);
       else break;
     }
     this.#waiting.splice(0, served);
     if (this.#waiting.length > 0 && !this.#isClosed) this.#pumpLater();
-    else this.#last = undefined;
   }
 
   #pumpLater(): void {
@@ -165,10 +188,10 @@ export class RoomRecovery {
       this.#answer(waiting, RECOVER_STATUS.REFUSED, NO_BYTES);
     } else if (waiting.askCount >= MAX_ASKS) {
       this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
-    } else if (this.#remote.size >= MAX_REMOTE) {
-      this.#waiting.push(waiting);
     } else {
-      void this.#fetch(waiting, this.#options.history);
+      const fetching = this.#fetchFor(waiting, this.#options.history);
+      if (fetching === undefined) this.#waiting.push(waiting);
+      else void this.#await(waiting, fetching);
     }
   }
 
@@ -178,51 +201,86 @@ export class RoomRecovery {
     const log = memory.existing(room);
     if (log === undefined || log.epoch !== epoch || fromOffset > log.offset + 1) return 'refused';
     if (fromOffset === log.offset + 1) return NO_BYTES;
-    if (log.offset + 1 - fromOffset > maxMessages) return 'refused';
+    if (log.offset + 1 - fromOffset > maxMessages || this.#isBelowFloor(log, fromOffset)) return 'refused';
     memory.trim(log);
     if (log.firstOffset > fromOffset + older.length) return 'too old';
-    const last = this.#last;
-    if (
-      last !== undefined &&
-      last.log === log &&
-      last.epoch === epoch &&
-      last.fromOffset === fromOffset &&
-      last.toOffset === log.offset
-    ) {
-      return last.bytes;
-    }
+    const known = this.#answers.get(room, epoch, fromOffset, log.offset);
+    if (known !== undefined) return known;
     const bytes = encodeRecovered(log, fromOffset, older, maxBytes);
-    if (bytes === undefined) return 'refused';
-    this.#last = { log, epoch, fromOffset, toOffset: log.offset, bytes };
-    return bytes;
+    if (bytes === undefined) this.#raiseFloor(room, epoch, fromOffset + 1);
+    else this.#answers.put(room, epoch, fromOffset, log.offset, bytes);
+    return bytes ?? 'refused';
   }
 
-  /** Memory does not reach back far enough. */
-  async #fetch(waiting: Waiting, history: RoomHistory): Promise<void> {
-    const { room, epoch, fromOffset } = waiting;
-    const key = `${epoch}:${fromOffset}:${room}`;
-    let fetching = this.#remote.get(key);
-    if (fetching === undefined) {
-      const { maxMessages, maxBytes } = this.#options;
-      fetching = fetchRange(history, room, epoch, fromOffset, { maxMessages, maxBytes });
-      this.#remote.set(key, fetching);
-      void fetching.then(() => this.#remote.delete(key));
+  #isBelowFloor({ room, epoch }: HistoryLog, fromOffset: number): boolean {
+    const floor = this.#floors.get(room);
+    return floor !== undefined && floor.epoch === epoch && fromOffset < floor.offset;
+  }
+
+  #raiseFloor(room: string, epoch: number, offset: number): void {
+    const floor = this.#floors.get(room);
+    if (floor?.epoch === epoch && floor.offset >= offset) return;
+    this.#floors.delete(room);
+    this.#floors.set(room, { epoch, offset });
+    const [oldest] = this.#floors.keys();
+    if (this.#floors.size > MAX_FLOORS && oldest !== undefined) this.#floors.delete(oldest);
+  }
+
+  /** Memory does not reach back far enough. undefined: too many questions are under way. */
+  #fetchFor({ room, epoch, fromOffset }: Waiting, history: RoomHistory): Fetching | undefined {
+    const key = `${epoch}:${room}`;
+    const known = this.#remote.get(key);
+    if (known !== undefined && known.fromOffset <= fromOffset) return known;
+    if (this.#remoteCount >= MAX_REMOTE) return undefined;
+    const { maxMessages, maxBytes } = this.#options;
+    const range = fetchRange(history, room, epoch, fromOffset, { maxMessages, maxBytes });
+    const fetching: Fetching = { fromOffset, range };
+    this.#remote.set(key, fetching);
+    this.#remoteCount += 1;
+    this.#links.counters.add(METRIC.recover_remote, 1);
+    void range.then((answer) => {
+      this.#remoteCount -= 1;
+      if (this.#remote.get(key) === fetching) this.#remote.delete(key);
+      if (answer !== undefined && !this.#isClosed) this.#learn(room, epoch, fromOffset, answer);
+    });
+    return fetching;
+  }
+
+  /** What an answer of the cluster's history says about everybody who misses something of the room. */
+  #learn(room: string, epoch: number, fromOffset: number, range: HistoryRange): void {
+    if (range.isRecoverable) {
+      const log = this.#options.memory.existing(room);
+      if (log !== undefined) this.#options.memory.backfill(log, epoch, range.messages);
+      if (isCut(range, fromOffset)) this.#raiseFloor(room, epoch, fromOffset + 1);
+    } else if (range.place.epoch === epoch && fromOffset < range.firstOffset) {
+      this.#raiseFloor(room, epoch, range.firstOffset);
     }
+  }
+
+  async #await(waiting: Waiting, { fromOffset, range: asked }: Fetching): Promise<void> {
     this.#atRemote.add(waiting);
-    waiting.askCount += 1;
-    const range = await fetching;
+    const isOwn = fromOffset === waiting.fromOffset;
+    if (isOwn) waiting.askCount += 1;
+    const range = await asked;
     this.#atRemote.delete(waiting);
     if (this.#isClosed || waiting.isForgotten) return;
     if (range === undefined) {
       this.#answer(waiting, RECOVER_STATUS.LATER, NO_BYTES);
-    } else if (!range.isRecoverable) {
+    } else if (range.isRecoverable) {
+      waiting.older = range.messages.slice(waiting.fromOffset - fromOffset);
+      // One that asks for less than was fetched may find room in an answer of its own.
+      waiting.isCut = isOwn && isCut(range, fromOffset);
+      this.#again(waiting);
+    } else if (isOwn) {
       this.#answer(waiting, RECOVER_STATUS.REFUSED, NO_BYTES);
     } else {
-      waiting.older = range.messages;
-      waiting.isCut = fromOffset + range.messages.length <= range.place.offset;
-      this.#waiting.push(waiting);
-      this.#pumpLater();
+      this.#again(waiting);
     }
+  }
+
+  #again(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    this.#pumpLater();
   }
 
   #answer({ thread, request }: Waiting, status: RecoverStatus, body: Uint8Array): void {
@@ -236,6 +294,11 @@ export class RoomRecovery {
     }
     this.#links.send(thread, [MESSAGE.RECOVERED, request, status, body]);
   }
+}
+
+/** It gave less than the room had: more than one answer may hold. */
+function isCut(range: HistoryRange & { readonly isRecoverable: true }, fromOffset: number): boolean {
+  return fromOffset + range.messages.length <= range.place.offset;
 }
 
 /** undefined: Redis did not answer. */

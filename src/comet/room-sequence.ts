@@ -125,15 +125,22 @@ export class RoomSequence implements RoomLinks {
     void this.#ask(feed);
   }
 
-  /** The bus may have missed something of these rooms: compare with the history, and fill. Resolves when it has been tried. */
-  async repair(rooms: Iterable<string>): Promise<void> {
+  /**
+   * The bus may have missed something of these rooms: compare with the history, and fill. Resolves when it has been tried.
+   * @param mayLackPlace something may be lost that never got a place, so that no offset will ever show it: the members are told a
+   *   Gap up to where the room then stands
+   */
+  async repair(rooms: Iterable<string>, mayLackPlace = false): Promise<void> {
     const queue: RoomFeed[] = [];
     for (const room of rooms) {
       const feed = this.#feeds.get(room);
       if (feed !== undefined) queue.push(feed);
     }
     const worker = async () => {
-      for (let feed = queue.pop(); feed !== undefined; feed = queue.pop()) await this.#ask(feed);
+      for (let feed = queue.pop(); feed !== undefined; feed = queue.pop()) {
+        await this.#ask(feed);
+        if (mayLackPlace) this.#tellLoss(feed);
+      }
     };
     await Promise.all(Array.from({ length: Math.min(MAX_QUESTIONS, queue.length) }, worker));
   }
@@ -300,6 +307,14 @@ export class RoomSequence implements RoomLinks {
     feed.restart(place);
     feed.knownOffset = Math.max(feed.knownOffset, knownOffset);
     feed.placing = { place, tellsGap: isGapDue };
+    this.#advance(feed);
+  }
+
+  /** The room stays where it is; that something is missing in front of that is told. */
+  #tellLoss(feed: RoomFeed): void {
+    // Where its place is not known yet a Gap is due anyway.
+    if (this.#isGone(feed) || feed.epoch === 0) return;
+    feed.placing = { place: feed.placing?.place ?? { epoch: feed.epoch, offset: feed.nextOffset - 1 }, tellsGap: true };
     this.#advance(feed);
   }
 

@@ -367,7 +367,11 @@ export const GROUP_OPTIONS = {
     ),
     memory_bytes: int(64 * MIB, [64 * KIB, 64 * GIB], 'Memory of one node for kept messages; silent rooms go first.'),
     recover_max_messages: int(1000, [1, 10_000], 'Most messages that one recovery (op 23) may bring back.'),
-    recover_max_bytes: int(256 * KIB, [KIB, 8 * MIB], 'Most bytes that one recovery may bring back.'),
+    recover_max_bytes: int(
+      256 * KIB,
+      [KIB, 8 * MIB],
+      'Most bytes that one recovery may bring back; also refused is what slow.max_backpressure_bytes cannot hold.',
+    ),
     recover_bytes_per_s: int(
       128 * MIB,
       [64 * KIB, 64 * GIB],

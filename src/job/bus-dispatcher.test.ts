@@ -111,13 +111,15 @@ describe('the dispatcher', () => {
     const { dispatcher, gaps, calls } = setUp();
     dispatcher.onHistory('r', new Uint8Array([1]));
     dispatcher.onRoomsMissed(['r']);
+    dispatcher.onRoomsMissed(['s'], true);
     dispatcher.onMissed({ kind: 'room', room: 'x' });
     dispatcher.onMissed({ kind: 'direct' });
     await eventually(() => gaps.length === 2);
     expect(gaps).toEqual([{ kind: 'room', room: 'x' }, { kind: 'direct' }]);
     expect(calls).toEqual([
       ['history', 'r', new Uint8Array([1])],
-      ['rooms missed', ['r']],
+      ['rooms missed', ['r'], false],
+      ['rooms missed', ['s'], true],
     ]);
   });
 });

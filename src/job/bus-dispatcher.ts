@@ -32,7 +32,7 @@ export interface BusDispatcherParts {
   /** What a room with history published. */
   readonly onHistory: (room: string, bytes: Uint8Array) => void;
   /** Rooms with history whose messages may have been missed. */
-  readonly onRoomsMissed: (rooms: readonly string[]) => void;
+  readonly onRoomsMissed: (rooms: readonly string[], mayLackPlace?: boolean) => void;
   readonly log: Logger;
 }
 
@@ -72,8 +72,8 @@ export class BusDispatcher implements BusListener {
     this.#parts.inlet.missed(scope);
   }
 
-  onRoomsMissed(rooms: readonly string[]): void {
-    this.#parts.onRoomsMissed(rooms);
+  onRoomsMissed(rooms: readonly string[], mayLackPlace = false): void {
+    this.#parts.onRoomsMissed(rooms, mayLackPlace);
   }
 
   onNode(message: BusNodeMessage, from: string): void {

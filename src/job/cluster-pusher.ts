@@ -6,8 +6,8 @@
  * Guarantees: **at most once**. `ok` means: it will be published, in the order of the calls over all targets (on Redis Cluster
  *   per channel, since channels live on different servers). A publish that fails in flight, and a push whose lookup fails, is
  *   lost for those it was meant for as far as this node can know (Redis may have carried it out), counted in `lostCount` and
- *   logged, and they are told a Gap when Redis answers again: `ok` is followed by the message or by a Gap. Except in a room with
- *   history: what never got a place leaves no hole there, so that loss is counted and logged only.
+ *   logged, and they are told a Gap when Redis answers again: `ok` is followed by the message or by a Gap. In a room with
+ *   history what never got a place leaves no hole: the Gap then ends at the offset where the room stands.
  *   Who cannot lose a push uses the durable queue. `full`: nobody got it, because Redis is away, the bounds are reached, or this
  *   node may not draw ids just now (its machine id's lease, `id.lease_ms`, was not renewed in time); the gauges and the log say which.
  *   Lookups of keys and mids run ahead in parallel; nothing overtakes. Bound: `maxCount` messages and `maxBytes` bytes,

@@ -36,8 +36,11 @@ export interface BusListener {
   onPush(bytes: Uint8Array): void;
   /** Messages of this scope may have been lost. */
   onMissed(scope: GapScope): void;
-  /** The same for rooms with history, whose messages can be had again. */
-  onRoomsMissed(rooms: readonly string[]): void;
+  /**
+   * The same for rooms with history, whose messages can be had again.
+   * @param mayLackPlace true: what was lost may never have got a place, and cannot
+   */
+  onRoomsMissed(rooms: readonly string[], mayLackPlace?: boolean): void;
 }
 
 /** Hears of commands on the push channel that are none. */

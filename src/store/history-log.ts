@@ -13,7 +13,7 @@ export const ENTRY_ID_BYTES = 8;
 const ENTRY_HEADER_BYTES = ENTRY_ID_BYTES + PACKET_HEADER_BYTES;
 const OP_IN_ENTRY = ENTRY_ID_BYTES + 8;
 /** What an entry costs beside its bytes: array object and buffer of V8, measured at about 200. */
-const ENTRY_OVERHEAD_BYTES = 200;
+export const ENTRY_OVERHEAD_BYTES = 200;
 /** Dead slots at the head of the queue that are tolerated before it is moved up. */
 const MAX_DEAD_SLOTS = 64;
 
@@ -76,6 +76,17 @@ export class HistoryLog {
     this.#bytes += entry.length + ENTRY_OVERHEAD_BYTES;
     this.usedMs = nowMs;
     while (this.count > this.rule.maxMessages) this.dropOldest();
+  }
+
+  /**
+   * Keep older messages in front of the oldest: contiguous with it, oldest first, at most as many as the rule leaves room for.
+   * The entries belong to the log. @param atMs when they count as appended; not later than what stands behind them ends
+   */
+  prepend(entries: readonly Uint8Array[], atMs: number): void {
+    this.#entries = [...entries, ...this.#entries.slice(this.#head)];
+    this.#atMs = [...entries.map(() => atMs), ...this.#atMs.slice(this.#head)];
+    this.#head = 0;
+    for (const entry of entries) this.#bytes += entry.length + ENTRY_OVERHEAD_BYTES;
   }
 
   /** Forget what is older than the rule says. */

@@ -29,6 +29,69 @@ roomHistoryContract('MemoryHistory', async () => {
   };
 });
 
+describe('what was fetched from the history of the cluster', () => {
+  const fetched = (from: number, count: number, bytes = 1) =>
+    Array.from({ length: count }, (_, index) => ({
+      offset: from + index,
+      op: 1,
+      messageId: idOf(from + index),
+      body: body(bytes),
+    }));
+
+  function tail(maxBytes = 10_000_000) {
+    const { history, clock } = setUp(maxBytes, ['live:10:60']);
+    const log = history.logOf('live://1')!;
+    history.restart(log, { epoch: 700, offset: 20 });
+    for (let offset = 21; offset <= 24; offset++) history.put(log, 1, body(1), idOf(offset));
+    const offsets = () => [log.firstOffset, log.offset];
+    return { history, clock, log, offsets };
+  }
+
+  it('stands in front of what is kept, without what is kept already, and as long as the rule has room', () => {
+    const { history, log, offsets } = tail();
+    history.backfill(log, 700, fetched(18, 5));
+    expect(offsets()).toEqual([18, 24]);
+    expect(log.entryAt(18)?.subarray(0, 8)).toEqual(idOf(18));
+    expect(log.entryAt(21)?.subarray(0, 8)).toEqual(idOf(21));
+    history.backfill(log, 700, fetched(1, 17));
+    expect(offsets()).toEqual([15, 24]);
+    expect(log.messageAt(15)?.messageId).toEqual(idOf(15));
+  });
+
+  it('is not taken of another life, behind a hole, or where nothing of it is older', () => {
+    const { history, log, offsets } = tail();
+    const { bytes } = history;
+    history.backfill(log, 701, fetched(18, 5));
+    history.backfill(log, 700, fetched(10, 10));
+    history.backfill(log, 700, fetched(21, 4));
+    history.backfill(log, 700, []);
+    expect([offsets(), history.bytes]).toEqual([[21, 24], bytes]);
+    history.backfill(log, 700, fetched(10, 11));
+    expect(offsets()).toEqual([15, 24]);
+  });
+
+  it('never costs another room its messages: the newest of it that find room are kept', () => {
+    const { history, log, offsets } = tail(6_000);
+    const other = history.logOf('live://2')!;
+    history.put(other, 1, body(1_000), idOf(1));
+    history.backfill(log, 700, fetched(15, 6, 500));
+    expect(offsets()).toEqual([18, 24]);
+    expect([other.count, history.bytes <= 6_000]).toEqual([1, true]);
+  });
+
+  it('is kept for seconds, and gives its memory back', () => {
+    const { history, clock, log, offsets } = tail();
+    const { bytes } = history;
+    history.backfill(log, 700, fetched(18, 3));
+    clock.advance(4_999);
+    history.trim(log);
+    expect(offsets()).toEqual([18, 24]);
+    clock.advance(2);
+    history.trim(log);
+    expect([offsets(), history.bytes]).toEqual([[21, 24], bytes]);
+  });
+});
+
 describe('the memory of kept messages', () => {
   it('stays below its bound: the rooms that were silent for longest go first', () => {
     const { history } = setUp(20_000);

@@ -11,10 +11,12 @@
 import type { Clock } from '../clock/index.js';
 import type { HistoryRule, HistoryRules } from '../config/index.js';
 import type { HistoryMessage, HistoryRange, RangeLimits, RoomHistory, RoomPlace } from '../push/index.js';
-import { HistoryLog, historyEntry } from './history-log.js';
+import { ENTRY_OVERHEAD_BYTES, HistoryLog, historyEntry } from './history-log.js';
 
 /** How long an idle room's place is kept beyond its messages. */
 const SLACK_MS = 60_000;
+/** How long messages that were fetched are kept: nobody knows their age, so they may be handed out so long after it. */
+const FETCHED_KEEP_MS = 5_000;
 /** What a room costs beside its messages: log, map entries, name. */
 const ROOM_OVERHEAD_BYTES = 512;
 /** Logs looked at for their end per append: more than one, so that ends keep up with beginnings. */
@@ -92,6 +94,33 @@ export class MemoryHistory implements RoomHistory {
     this.#order(log).set(log.room, log);
     this.#sweep();
     if (this.#bytes > this.#options.maxBytes) this.#evict(log);
+  }
+
+  /**
+   * Messages that the cluster's history gave, contiguous: what lies in front of the oldest that is kept here is kept for a while,
+   * so that a crowd that missed it needs one question. Never at the cost of another room's, nor of newer ones: as many as there
+   * is room for, the newest first. Copies ids and bodies.
+   */
+  backfill(log: HistoryLog, epoch: number, messages: readonly HistoryMessage[]): void {
+    const { maxMessages, maxAgeS } = log.rule;
+    const last = messages.at(-1);
+    if (log.epoch !== epoch || last === undefined || last.offset + 1 < log.firstOffset) return;
+    const entries: Uint8Array[] = [];
+    let freeBytes = this.#options.maxBytes - this.#bytes;
+    for (let index = messages.length - 1; index >= 0 && log.count + entries.length < maxMessages; index--) {
+      const { offset, op, body, messageId } = messages[index]!;
+      if (offset >= log.firstOffset) continue;
+      const entry = historyEntry(op, body, messageId);
+      freeBytes -= entry.length + ENTRY_OVERHEAD_BYTES;
+      if (freeBytes < 0) break;
+      entries.push(entry);
+    }
+    if (entries.length === 0) return;
+    const before = log.bytes;
+    const nowMs = this.#nowMs();
+    log.prepend(entries.reverse(), Math.min(nowMs, nowMs - maxAgeS * 1000 + FETCHED_KEEP_MS));
+    this.#bytes += log.bytes - before;
+    this.#use(log);
   }
 
   /** The room continues behind `place`; what is kept of another epoch or in front of a hole is dropped. */

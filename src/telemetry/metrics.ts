@@ -69,6 +69,10 @@ export const METRICS = [
   counter('recovered', 'Recoveries (op 23) that brought back everything that was missed.'),
   counter('recover_refused', 'Recoveries that were refused: too old, too much, another epoch, or no time for it.'),
   counter('recover_bytes', 'Bytes of recovered messages sent to buckets.'),
+  counter(
+    'recover_remote',
+    'Questions of recoveries to the history in Redis: the node itself did not reach back far enough.',
+  ),
   counter('bucket_restarts', 'Buckets started again after a crash.'),
   counter('refused_origin', 'Connections refused because of their origin (limits.allowed_origins).'),
   counter('refused_per_ip', 'Connections refused because their address has too many (limits.connections_per_ip).'),

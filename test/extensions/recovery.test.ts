@@ -165,6 +165,26 @@ describe('recovery', () => {
     await client.close();
   });
 
+  // Written, it would fill what a channel may have unsent, and the direct pushes behind it would be lost.
+  it('is refused whole above the bound of a slow channel, which goes on with what is live and with what is newer', async () => {
+    const follower = new Follower('live://large');
+    await follower.connect();
+    await pushRoom(halley.httpUrl, follower.room, '1');
+    await follower.client!.messageCount(1);
+    follower.cut();
+    const kib = 'k'.repeat(1_000);
+    for (let no = 0; no < 300; no++) await pushRoom(halley.httpUrl, follower.room, kib);
+    expect(await follower.connect()).toEqual({ recovered: false });
+    const client = follower.client!;
+    const newer = await recover(client, follower.room, follower.epoch, 101);
+    expect(newer.recovered && newer.batches.flatMap(({ messages }) => messages).length).toBe(200);
+    await pushRoom(halley.httpUrl, follower.room, 'live');
+    await client.messageCount(1);
+    expect(client.messages.map(({ offset, text }) => [offset, text])).toEqual([[302, 'live']]);
+    expect(client.packets.filter(({ op }) => op === 22)).toEqual([]);
+    await client.close();
+  });
+
   it('gives 1,000 clients that come back under traffic every message once and in order', async () => {
     const followerCount = 100;
     const rounds = 10;

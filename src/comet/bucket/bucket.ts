@@ -188,6 +188,7 @@ export class Bucket implements ChannelOwner {
           shards: this.#shards,
           send: (message) => this.#link.send(CONTROL_MASK, message),
           guard: (channel, fn) => this.#guard(channel, fn),
+          maxBackpressureBytes: options.maxBackpressureBytes,
         })
       : undefined;
     this.#packets = new PacketHandler(
@@ -531,7 +532,6 @@ export class Bucket implements ChannelOwner {
   }
 
   // Records.
-
   #drained(handle: () => void): void {
     this.#isDraining = true;
     try {

@@ -385,10 +385,10 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     }
   }
 
-  /** What has a place in a history is fetched from there; what never got one leaves no hole. */
+  /** Its producer could not send, or not append: what has a place is fetched, and that some may have none is told. */
   #roomMissed(listener: BusListener, { room, endsAtMs }: LinkedRoom): void {
     if (endsAtMs > 0) return;
-    if (this.#options.hasHistory?.(room) === true) listener.onRoomsMissed([room]);
+    if (this.#options.hasHistory?.(room) === true) listener.onRoomsMissed([room], true);
     else this.#missed(listener, { kind: 'room', room });
   }
 
