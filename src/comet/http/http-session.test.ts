@@ -21,7 +21,9 @@ class Host implements SessionHost {
   unsubscribe(): boolean {
     return true;
   }
-  drained(): void {}
+  drained(): void {
+    this.events.push('drained');
+  }
   lost(): void {
     this.events.push('lost');
   }
@@ -177,6 +179,20 @@ describe('a fallback session', () => {
     session.attach(newer, 0);
     session.deliver(text('x'));
     expect([older.superseded, older.taken, newer.taken?.texts]).toEqual([true, undefined, ['x']]);
+  });
+
+  it('is not slow for what a poll has answered and the next one has not acknowledged yet', () => {
+    const host = new Host();
+    const session = new HttpSession(host, '');
+    const large = new Uint8Array(host.maxBackpressureBytes + 1);
+    session.deliver(new HttpMessage(large));
+    expect(session.deliver(text('more'))).toBe(SOCKET_ANSWER.DROPPED);
+    session.answered();
+    expect([session.getBufferedAmount(), host.events]).toEqual([0, ['drained']]);
+    expect(session.deliver(text('next'))).not.toBe(SOCKET_ANSWER.DROPPED);
+    // The answer was lost: the same again, which has to be taken once more.
+    session.attach(new Poll(), 0);
+    expect(session.getBufferedAmount()).toBeGreaterThan(host.maxBackpressureBytes);
   });
 
   it('ends once, with the advice of the op 6 before', () => {

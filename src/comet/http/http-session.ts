@@ -5,7 +5,7 @@
  *   firstNumber            writtenNumber        sentNumber          lastNumber
  *        |-- replay (SSE) -------|-- in the socket ---|-- waits ---------|
  *
- * What a poll has taken stays until the next one acknowledges it. An SSE stream acknowledges only when it reconnects, so of what
+ * What a poll has taken stays until the next one acknowledges it, and does not count as buffered until then. An SSE stream acknowledges only when it reconnects, so of what
  * the kernel took from it the newest `replayBytes` are kept. Everything else counts as buffered, and above
  * `maxBackpressureBytes` a message is DROPPED: the channel is slow, exactly as on the WebSocket.
  *
@@ -164,6 +164,12 @@ export class HttpSession implements ChannelSocket {
     }
     this.#replayBytes = bytes;
     this.#forget(count);
+    this.#host.drained(this);
+  }
+
+  /** By a poll: everything that is kept was answered. It waits for the acknowledgement, but not for the client to read. */
+  answered(): void {
+    this.#replayBytes = this.#heldBytes;
     this.#host.drained(this);
   }
 

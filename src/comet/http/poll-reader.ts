@@ -27,6 +27,7 @@ export class PollReader implements SessionReader {
     } else if (kept.length > 0) {
       session.detach(this);
       this.#answer(kept, session.lastNumber);
+      session.answered();
     }
   }
 
