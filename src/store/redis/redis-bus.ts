@@ -68,6 +68,8 @@ export interface BusGauges {
   readonly holeCount: number;
   /** Times that the subscriptions were restored after a break. */
   readonly restoredCount: number;
+  /** Channels that were subscribed to again at another server, since their slot had moved there. */
+  readonly movedCount: number;
   readonly probeMissCount: number;
   /** Messages of this node that Redis took. */
   readonly publishedCount: number;
@@ -119,6 +121,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   #publishedCount = 0;
   #receivedCount = 0;
   #missedCount = 0;
+  #movedCount = 0;
 
   constructor(link: RedisLink, options: RedisBusOptions, log: Logger, clock: Clock = systemClock) {
     this.serverId = options.serverId;
@@ -133,7 +136,11 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     this.#subscriber = new BusSubscriber(
       link,
       { deadlineMs: options.commandTimeoutMs, chunkCount: CHUNK_COUNT },
-      { onMessage: (channel, bytes) => this.#onMessage(channel, bytes), onRestored: () => this.#onRestored() },
+      {
+        onMessage: (channel, bytes) => this.#onMessage(channel, bytes),
+        onRestored: () => this.#onRestored(),
+        onMoved: (channels) => this.#onMoved(channels),
+      },
       clock,
       log,
     );
@@ -205,6 +212,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
       malformedCount: this.#malformedCount,
       holeCount: this.#holeCount,
       restoredCount: this.#restoredCount,
+      movedCount: this.#movedCount,
       probeMissCount: this.#probe.missedCount,
       publishedCount: this.#publishedCount,
       receivedCount: this.#receivedCount,
@@ -251,7 +259,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     if (receiverCount === 0 && isExpected && generation === this.#subscriber.generation) {
       // We are subscribed and Redis does not know: cheaper than any probe, and for exactly the rooms that have traffic.
       if (this.#rooms.byRoom(room) === linked && linked.endsAtMs === 0) {
-        this.#subscriber.replace('a publish to a room of this node found no subscriber');
+        this.#subscriber.lost(this.#channelKind, channel, 'a publish to a room of this node found no subscriber');
       }
     }
     return receiverCount;
@@ -438,5 +446,22 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     }
     if (withHistory.length > 0) listener.onRoomsMissed(withHistory);
     this.#log.info({ roomCount: this.#rooms.count }, 'the subscriptions are restored; what may be missed is told');
+  }
+  /** The servers of these channels have changed, and their messages of that moment went to nobody. */
+  #onMoved(channels: readonly string[]): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    this.#movedCount += channels.length;
+    for (const channel of channels) {
+      const linked = this.#rooms.byChannel(channel);
+      if (linked !== undefined) {
+        linked.seen.clear();
+        this.#roomMissed(listener, linked);
+      } else if (channel === this.#nodeChannel) {
+        this.#seenByNode.clear();
+        this.#missed(listener, { kind: 'direct' });
+      }
+    }
+    this.#log.info({ channelCount: channels.length }, 'slots have moved; what may be missed of their channels is told');
   }
 }
