@@ -38,6 +38,7 @@ import type {
 } from '../../push/index.js';
 import type { Logger } from '../../telemetry/index.js';
 import { SeenCounters, SentCounters } from './redis-bus-counters.js';
+import type { BusGauges } from './redis-bus-gauges.js';
 import { BusLosses, LOSS } from './redis-bus-losses.js';
 import { BusProbe, type ProbeTarget } from './redis-bus-probe.js';
 import { BusRooms, type LinkedRoom, type RoomRegistry } from './redis-bus-rooms.js';
@@ -57,30 +58,6 @@ export interface RedisBusOptions {
   /** Rooms whose losses are repaired from their history instead of being told. Default: none. */
   readonly hasHistory?: (room: string) => boolean;
   readonly registry?: RoomRegistry;
-}
-
-export interface BusGauges {
-  /** Rooms subscribed to, lingering ones included. */
-  readonly linkedRoomCount: number;
-  /** Messages that were no envelopes. */
-  readonly malformedCount: number;
-  /** Holes in the numbers of producers. */
-  readonly holeCount: number;
-  /** Times that the subscriptions were restored after a break. */
-  readonly restoredCount: number;
-  /** Channels that were subscribed to again at another server, since their slot had moved there. */
-  readonly movedCount: number;
-  readonly probeMissCount: number;
-  /** Messages of this node that Redis took. */
-  readonly publishedCount: number;
-  /** Messages that came: of nodes and of foreign producers, probes not counted. */
-  readonly receivedCount: number;
-  /** Gaps that were told: after a break, a hole, or a loss that its producer told of. */
-  readonly missedCount: number;
-  /** Messages of this node that may not have left; their receivers are told. */
-  readonly unansweredCount: number;
-  /** Channels whose receivers still have to be told. */
-  readonly untoldCount: number;
 }
 
 /** Channels in one SUBSCRIBE: a few tens of KiB per command. */
