@@ -55,9 +55,12 @@ describe('halley cluster local with TLS', () => {
   it.each([
     ['3102', 'HALLEY_TLS_WS_PORT', '3122', '--ws-port and tls.ws_port must not meet in steps of 10: port=3122'],
     ['3102', 'HALLEY_TLS_WS_PORT', '65520', 'the last port must be at most 65535: last=65540'],
-  ])('refuses ports that meet in steps before anything starts: --ws-port %s, %s=%s', async (port, name, value, told) => {
-    const { code, stderr } = await runHalley(['cluster', 'local', '--ws-port', port], { ...env, [name]: value });
-    expect(code).toBe(2);
-    expect(stderr).toContain(told);
-  });
+  ])(
+    'refuses ports that meet in steps before anything starts: --ws-port %s, %s=%s',
+    async (port, name, value, told) => {
+      const { code, stderr } = await runHalley(['cluster', 'local', '--ws-port', port], { ...env, [name]: value });
+      expect(code).toBe(2);
+      expect(stderr).toContain(told);
+    },
+  );
 });
