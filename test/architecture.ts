@@ -49,7 +49,6 @@ export const MAX_LINES = 450;
 /** Longer files, each with its reason. */
 export const LONG_FILES: Readonly<Record<string, string>> = {
   'actor/actor-cell.ts': 'one actor: mailbox, supervision and passivation are states of the same object',
-  'cli/cluster-part.ts': 'wires what a node of a cluster has beyond a lone one; each part has its own file',
   'cli/halley-node.ts': 'wires every part of a node, in the one order in which they need each other',
   'comet/comet-control.ts':
     'two faces of one state, the messages of buckets and CometPort; each job beside it has its own file',

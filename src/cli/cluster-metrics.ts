@@ -15,6 +15,7 @@ import {
   readQueueDepth,
 } from '../store/redis/index.js';
 import { METRIC, type ThreadCounters } from '../telemetry/index.js';
+import type { DataLoss } from './data-loss.js';
 import type { RuntimeCounters } from './runtime-counters.js';
 
 export interface ClusterMetricParts {
@@ -22,6 +23,7 @@ export interface ClusterMetricParts {
   readonly nodes: RedisNodes;
   readonly sessions: Pick<RedisSessions, 'outstandingCount' | 'rewrittenCount'>;
   readonly bus: Pick<RedisBus, 'gauges'>;
+  readonly loss: Pick<DataLoss, 'count'>;
   readonly pusher: Pick<ClusterPusher, 'gauges'>;
   readonly inlet: Pick<BusInlet, 'gauges'>;
   readonly queue: Pick<RedisQueue, 'gauges'>;
@@ -45,6 +47,7 @@ export class ClusterMetrics {
     counters.set(METRIC.redis_up, link.isUp ? 1 : 0);
     totals.grow(METRIC.redis_reconnects, Math.max(0, upCount - 1));
     totals.grow(METRIC.redis_timeouts, timeoutCount);
+    totals.grow(METRIC.redis_data_lost, this.#parts.loss.count);
     counters.set(METRIC.sessions_outstanding, sessions.outstandingCount);
     totals.grow(METRIC.sessions_rewritten, sessions.rewrittenCount);
     counters.set(METRIC.settling, nodes.isSettling ? 1 : 0);
@@ -62,6 +65,7 @@ export class ClusterMetrics {
     counters.set(METRIC.bus_untold, bus.untoldCount);
     totals.grow(METRIC.bus_gaps_told, bus.missedCount);
     totals.grow(METRIC.bus_resubscribed, bus.restoredCount);
+    totals.grow(METRIC.bus_moved, bus.movedCount);
     totals.grow(METRIC.bus_probe_failures, bus.probeMissCount);
     const { lostCount, awayCount, idsStoppedCount } = pusher.gauges();
     totals.grow(METRIC.bus_lost, lostCount + inlet.gauges().lostCount);

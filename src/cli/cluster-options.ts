@@ -10,7 +10,8 @@ Runs several nodes and their Redis on this machine, each as a process of its own
   --nodes N                default 3
   --buckets N              worker threads of each node, default 1
   --redis URL              a running Redis; without it a redis-server is started, on a free port
-  --ws-port N              WebSocket of the first node, 10 more for each further one; default 3102, 0 takes free ports
+  --ws-port N              WebSocket of the first node, 10 more for each further one; default 3102, 0 takes free ports;
+                           with TLS configured tls.ws_port goes in the same steps
   --http-port N            HTTP API likewise; default 3111 (TCP takes free ports, which the nodes print)
   --data-dir DIR           files of the nodes and of Redis, default data/cluster
 Other options of the nodes come from HALLEY_* in the environment. Nothing is restarted: where a process ends, all do.
@@ -26,6 +27,8 @@ export interface ClusterOptions {
   /** Of the first node; 0: free ones for all. */
   readonly wsPort: number;
   readonly httpPort: number;
+  /** Likewise of the WebSocket with TLS; undefined: TLS is off. */
+  readonly tlsPort: number | undefined;
   /** From node to node. */
   readonly portStep: number;
   /** Absolute. */
@@ -48,14 +51,19 @@ function portsOf(base: number, nodeCount: number): number[] {
   return base === 0 ? [] : Array.from({ length: nodeCount }, (_, index) => base + PORT_STEP * index);
 }
 
-function checkPorts(nodeCount: number, wsPort: number, httpPort: number): void {
-  const wsPorts = portsOf(wsPort, nodeCount);
-  const httpPorts = portsOf(httpPort, nodeCount);
-  const last = Math.max(0, ...wsPorts, ...httpPorts);
-  if (last > MAX_PORT) throw misuse(`the last port must be at most ${MAX_PORT}`, { last });
-  const shared = wsPorts.find((port) => httpPorts.includes(port));
-  if (shared !== undefined) {
-    throw misuse(`--ws-port and --http-port must not meet in steps of ${PORT_STEP}`, { port: shared });
+type PortBases = Readonly<Record<string, number>>;
+
+/** @param bases the first port of each kind by the name of its option */
+function checkPorts(nodeCount: number, bases: PortBases): void {
+  const owners = new Map<number, string>();
+  for (const [option, base] of Object.entries(bases)) {
+    for (const port of portsOf(base, nodeCount)) {
+      if (port > MAX_PORT)
+        throw misuse(`the last port must be at most ${MAX_PORT}`, { last: base + PORT_STEP * (nodeCount - 1) });
+      const owner = owners.get(port);
+      if (owner !== undefined) throw misuse(`${owner} and ${option} must not meet in steps of ${PORT_STEP}`, { port });
+      owners.set(port, option);
+    }
   }
 }
 
@@ -86,7 +94,6 @@ export function parseClusterOptions(
   const buckets = flags.integer('buckets', BUCKETS_RANGE) ?? DEFAULTS.buckets;
   const wsPort = flags.integer('ws-port', PORT_RANGE) ?? DEFAULTS.wsPort;
   const httpPort = flags.integer('http-port', PORT_RANGE) ?? DEFAULTS.httpPort;
-  checkPorts(nodeCount, wsPort, httpPort);
   const redisUrl = flags.text('redis');
   if (redisUrl === '') throw misuse('--redis must be a URL such as redis://127.0.0.1:6379');
   // What a node would refuse is told once, and before Redis is started.
@@ -100,12 +107,20 @@ export function parseClusterOptions(
     env,
     readFile,
   });
+  // Free ports are meant for all of them: two clusters must not meet in the one that nobody thought of.
+  const tlsPort = config.tls.cert_file === '' ? undefined : wsPort === 0 ? 0 : config.tls.ws_port;
+  checkPorts(nodeCount, {
+    '--ws-port': wsPort,
+    '--http-port': httpPort,
+    ...(tlsPort === undefined ? {} : { 'tls.ws_port': tlsPort }),
+  });
   return {
     nodeCount,
     buckets,
     redisUrl,
     wsPort,
     httpPort,
+    tlsPort,
     portStep: PORT_STEP,
     dataDir: resolve(flags.text('data-dir') ?? DEFAULTS.dataDir),
     nodeStopMs: config.shutdown.timeout_ms,

@@ -19,18 +19,10 @@ import {
   type HistoryIntake,
   InboxReader,
   type JobQueue,
-  JobRunner,
+  type JobRunner,
 } from '../job/index.js';
 import { decodeHistoryEnvelope } from '../protocol/index.js';
-import {
-  type NodeRecord,
-  type NotReadyReason,
-  PUSH_OUTCOME,
-  type ReadinessProbe,
-  type RoomHistory,
-  type RoomLinks,
-  type Session,
-} from '../push/index.js';
+import type { NodeRecord, NotReadyReason, ReadinessProbe, RoomHistory, RoomLinks, Session } from '../push/index.js';
 import type { MemoryHistory } from '../store/index.js';
 import {
   LeasedMachineIds,
@@ -42,7 +34,6 @@ import {
   RedisNodes,
   RedisOnline,
   RedisQueue,
-  RedisQueueShards,
   RedisRoomNodes,
   RedisSessionMap,
   RedisSessionSweeper,
@@ -52,6 +43,8 @@ import {
 } from '../store/redis/index.js';
 import { type Logger, stormGuard } from '../telemetry/index.js';
 import { ClusterMetrics } from './cluster-metrics.js';
+import { DataLoss } from './data-loss.js';
+import { newJobRunner } from './job-wiring.js';
 import { rolesOf } from './node-options.js';
 import { wirePushIntake } from './push-intake-wiring.js';
 import { RoomRegistration } from './room-registration.js';
@@ -63,10 +56,7 @@ const HELD_MAX_BYTES = 4_194_304;
 const RANGE_MAX_MESSAGES = 512;
 const RANGE_MAX_BYTES = 1_048_576;
 const HISTORY_RETRY_MS = 200;
-/** How long `/ready` tells of data that Redis has lost. */
-const LOSS_SHOWN_MS = 60_000;
 const INBOX_POLL_MS = 20;
-const MAX_SOURCE_ATTEMPTS = 3;
 
 export interface ClusterNode {
   readonly serverId: string;
@@ -119,8 +109,7 @@ export class ClusterPart implements ReadinessProbe {
   #sequence: RoomSequence | undefined;
   #comet: ClusterComet | undefined;
   #serving: Serving | undefined;
-  #lostAtMs = Number.NEGATIVE_INFINITY;
-  #lostWhat = '';
+  readonly #loss: DataLoss;
 
   /** Resolves when this node holds its lease. @throws HalleyError that names what is wrong with Redis or its URL */
   static async open(config: Config, rules: HistoryRules, node: ClusterNode): Promise<ClusterPart> {
@@ -150,7 +139,7 @@ export class ClusterPart implements ReadinessProbe {
           onSuperseded: node.onSuperseded,
           onNewEpoch: async () => part?.onNewEpoch(),
           onDataLost: () => {
-            part?.noteLoss('sessions, rooms and queued pushes');
+            if (part !== undefined) part.#loss.note('sessions, rooms and queued pushes');
             return part?.rewrite();
           },
         },
@@ -169,6 +158,7 @@ export class ClusterPart implements ReadinessProbe {
     this.#config = config;
     this.#rules = rules;
     this.#log = node.log;
+    this.#loss = new DataLoss(node.log, systemClock);
     this.link = link;
     this.nodes = nodes;
     const map = new RedisSessionMap(link, nodes);
@@ -312,10 +302,22 @@ export class ClusterPart implements ReadinessProbe {
           directory: nodes,
           pusher: job,
           log,
-          onQueueLost: () => this.noteLoss('durable pushes for this node'),
+          onQueueLost: () => this.#loss.note('durable pushes for this node'),
         })
       : undefined;
-    const runner = roles.includes('job') ? this.#newRunner() : undefined;
+    const onShardLost = (shard: number) => this.#loss.note(`durable pushes of shard ${shard}`);
+    const runner = roles.includes('job')
+      ? newJobRunner({
+          config: this.#config,
+          link,
+          nodes,
+          sessions,
+          history,
+          roomNodes: this.#roomNodes,
+          log,
+          onShardLost,
+        })
+      : undefined;
     const online = new RedisOnline({
       link,
       directory: nodes,
@@ -337,7 +339,7 @@ export class ClusterPart implements ReadinessProbe {
       log,
     });
     const counted = { pusher, queue: durable, inlet, historyIntake, reader, runner };
-    const metrics = new ClusterMetrics({ link, nodes, sessions, bus, ...counted });
+    const metrics = new ClusterMetrics({ link, nodes, sessions, bus, loss: this.#loss, ...counted });
     this.#serving = { ...counted, admin, online, metrics };
     await bus.start(
       new BusDispatcher({
@@ -372,17 +374,8 @@ export class ClusterPart implements ReadinessProbe {
     else if (this.#serving !== undefined && !this.bus.isSubscribed) {
       reasons.push({ reason: 'not_subscribed', detail: 'the subscriptions in Redis are being restored' });
     }
-    if (systemClock.monotonicMs() - this.#lostAtMs < LOSS_SHOWN_MS) {
-      reasons.push({ reason: 'redis_lost_data', detail: `Redis has lost ${this.#lostWhat}` });
-    }
+    reasons.push(...this.#loss.notReady());
     return reasons;
-  }
-
-  /** Say for a while that something is gone. */
-  noteLoss(what: string): void {
-    this.#lostAtMs = systemClock.monotonicMs();
-    this.#lostWhat = what;
-    this.#log.error({ what }, 'Redis has lost data');
   }
 
   /** Redis knows nothing of this node any more, or counts it under another incarnation: tell it everything again. */
@@ -443,42 +436,6 @@ export class ClusterPart implements ReadinessProbe {
     this.sessions.close();
     this.nodes.close();
     this.link.close();
-  }
-
-  #newRunner(): JobRunner {
-    const { stream, cluster } = this.#config;
-    const { link, nodes, sessions, history } = this;
-    return new JobRunner(
-      {
-        shards: new RedisQueueShards(link, {
-          shardCount: stream.shards,
-          serverId: nodes.serverId,
-          carefulAttemptCount: Math.min(MAX_SOURCE_ATTEMPTS, stream.max_attempts),
-          commandTimeoutMs: cluster.command_timeout_ms,
-        }),
-        directory: nodes,
-        sessions,
-        roomNodes: this.#roomNodes,
-        appender: {
-          keepsHistory: (room) => history.hasHistory(room),
-          append: async (room, command) => {
-            if (command.messageId === undefined) return PUSH_OUTCOME.TOO_LARGE;
-            await history.append(room, command.op, command.body, command.messageId);
-            return PUSH_OUTCOME.OK;
-          },
-        },
-        unsettled: () => nodes.unsettled,
-        log: this.#log,
-        onQueueLost: (shard) => this.noteLoss(`durable pushes of shard ${shard}`),
-      },
-      {
-        leaseMs: stream.lease_ms,
-        batchCount: stream.batch,
-        maxAgeMs: stream.max_age_s * 1000,
-        maxAttemptsCount: stream.max_attempts,
-        inboxMaxCount: stream.inbox_max,
-      },
-    );
   }
 
   #onHistory(room: string, bytes: Uint8Array): void {

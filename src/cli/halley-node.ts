@@ -420,7 +420,7 @@ export class HalleyNode implements ReadinessProbe {
     this.#job = job;
     this.#closers.push(() => job.close());
     // In a cluster, pushes of applications that are just being loaded reach this node's own channels.
-    const door: Pusher = { push: (command) => (this.#pusher ?? job).push(command) };
+    const door: Pusher = { push: (command, onRefused) => (this.#pusher ?? job).push(command, onRefused) };
     comet.connect({ pusher: door, onShutdown: this.#hooks.onShutdownRequest });
     this.#pool = pool;
     await pool.launch();
@@ -476,6 +476,7 @@ export class HalleyNode implements ReadinessProbe {
         runtime: runtime.stats(),
         actors: system.stats(),
       }),
+      metrics: () => countersMemory,
       batchMaxCount: config.http.max_batch,
       bodyMaxBytes: config.http.max_body_bytes,
       apiToken: config.http.token === '' ? undefined : config.http.token,

@@ -35,8 +35,8 @@ export interface LocalAddresses {
 
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
 /** What `start-command.ts` prints when a node is ready. */
-const WS_LINE = /^ +WebSocket +(ws:\S+)/;
-const HTTP_LINE = /^ +HTTP API +(http:\S+)/;
+const WS_LINE = /^ +WebSocket +(wss?:\S+)/;
+const HTTP_LINE = /^ +HTTP API +(https?:\S+)/;
 /** A node ends by itself within shutdown.timeout_ms; then it is hung. */
 const NODE_STOP_MARGIN_MS = 5_000;
 const REDIS_STOP_MS = 10_000;
@@ -128,7 +128,7 @@ export class LocalCluster {
   }
 
   #startNode(index: number, redisUrl: string): Promise<LocalNodeAddresses> {
-    const { wsPort, httpPort, portStep, buckets, dataDir } = this.#options;
+    const { wsPort, httpPort, tlsPort, portStep, buckets, dataDir } = this.#options;
     const serverId = `local-${index + 1}`;
     const portOf = (base: number) => (base === 0 ? 0 : base + portStep * index);
     const flags = {
@@ -141,13 +141,14 @@ export class LocalCluster {
       buckets,
       'data-dir': join(dataDir, serverId),
     };
+    const { env } = this.#io;
     return new Promise((resolve) => {
       let wsUrl = '';
       const node = new LocalChild({
         name: serverId,
         command: process.execPath,
         args: [MAIN, ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)])],
-        env: this.#io.env,
+        env: tlsPort === undefined ? env : { ...env, HALLEY_TLS_WS_PORT: String(portOf(tlsPort)) },
         onLine: (line, stream) => {
           this.#io.onLine(`${serverId} | ${line}`, stream);
           wsUrl = WS_LINE.exec(line)?.[1] ?? wsUrl;

@@ -23,6 +23,7 @@ import {
   type PushCommand,
   type Pusher,
   type PushOutcome,
+  type RefusalListener,
   type RoomAppender,
   type Session,
 } from '../push/index.js';
@@ -103,7 +104,7 @@ export class ClusterPusher implements Pusher {
     this.#log = stormGuard({ target: parts.log, nowMs: () => performance.now() });
   }
 
-  push(command: PushCommand): PushOutcome {
+  push(command: PushCommand, onRefused?: RefusalListener): PushOutcome {
     if (this.#isClosed) return PUSH_OUTCOME.CLOSED;
     const { maxCount, maxBytes, messageMaxBytes } = this.#options;
     if (command.body.byteLength > messageMaxBytes) return PUSH_OUTCOME.TOO_LARGE;
@@ -116,15 +117,18 @@ export class ClusterPusher implements Pusher {
     if (count > maxCount || bytes > maxBytes) return PUSH_OUTCOME.TOO_LARGE;
     if (!this.#parts.bus.isUp) {
       this.#awayCount += 1;
-      return this.#reject('Redis does not answer', count, bytes);
+      return this.#reject('Redis does not answer', count, bytes, onRefused);
     }
     if (this.#heldCount + count > maxCount || this.#heldBytes + bytes > maxBytes) {
-      return this.#reject('too much waits for an answer of Redis (queue.max_messages, queue.max_bytes)', count, bytes);
+      const held = `messages=${this.#heldCount} maxMessages=${maxCount} bytes=${this.#heldBytes} maxBytes=${maxBytes}`;
+      const reason = `too much waits for an answer of Redis (queue.max_messages, queue.max_bytes): ${held}`;
+      return this.#reject(reason, count, bytes, onRefused);
     }
     const ids = this.#drawIds(command, count);
     if (ids === undefined) {
       this.#idsStoppedCount += 1;
-      return this.#reject('no ids may be drawn: the lease of the machine id or its mark on disk is late', count, bytes);
+      const reason = 'no ids may be drawn: the lease of the machine id or its mark on disk is late (id.lease_ms)';
+      return this.#reject(reason, count, bytes, onRefused);
     }
     const entry: Entry = { command, count, bytes, sends: undefined };
     this.#heldCount += count;
@@ -169,8 +173,9 @@ export class ClusterPusher implements Pusher {
     this.#log.flush();
   }
 
-  #reject(reason: string, count: number, bytes: number): PushOutcome {
+  #reject(reason: string, count: number, bytes: number, onRefused: RefusalListener | undefined): PushOutcome {
     this.#rejectedCount += 1;
+    onRefused?.(reason);
     const { maxCount, maxBytes } = this.#options;
     const held = { heldCount: this.#heldCount, heldBytes: this.#heldBytes };
     this.#log.logger.warn({ reason, count, bytes, ...held, maxCount, maxBytes }, 'a push to the cluster was refused');

@@ -13,7 +13,14 @@
  *
  * Hot path: `push` with an empty queue hands over at once and allocates nothing (several rooms: one command per room).
  */
-import { type CometPort, PUSH_OUTCOME, type PushCommand, type Pusher, type PushOutcome } from '../push/index.js';
+import {
+  type CometPort,
+  PUSH_OUTCOME,
+  type PushCommand,
+  type Pusher,
+  type PushOutcome,
+  type RefusalListener,
+} from '../push/index.js';
 import { DrainWaiters } from './drain-waiters.js';
 import { Fifo } from './fifo.js';
 import { requireBounds } from './queue-bounds.js';
@@ -85,11 +92,11 @@ export class JobQueue implements Pusher {
     this.#retryMs = options.retryMs ?? 1;
   }
 
-  push(command: PushCommand): PushOutcome {
+  push(command: PushCommand, onRefused?: RefusalListener): PushOutcome {
     if (this.#closed) return PUSH_OUTCOME.CLOSED;
     if (command.body.byteLength > this.#messageMaxBytes) return PUSH_OUTCOME.TOO_LARGE;
     const { target } = command;
-    if (target.kind === 'rooms' && target.rooms.length !== 1) return this.#pushRooms(command, target.rooms);
+    if (target.kind === 'rooms' && target.rooms.length !== 1) return this.#pushRooms(command, target.rooms, onRefused);
 
     if (this.#waiting.count === 0 && !this.#delivering) {
       const outcome = this.#deliver(command);
@@ -97,7 +104,7 @@ export class JobQueue implements Pusher {
       if (outcome !== PUSH_OUTCOME.FULL) return outcome;
     }
     const bytes = commandBytes(command);
-    if (!this.#hasSpace(1, bytes)) return this.#reject();
+    if (!this.#hasSpace(1, bytes)) return this.#reject(onRefused);
     this.#enqueue(command, bytes);
     return PUSH_OUTCOME.OK;
   }
@@ -112,8 +119,11 @@ export class JobQueue implements Pusher {
     };
   }
 
-  #reject(): PushOutcome {
+  #reject(onRefused: RefusalListener | undefined): PushOutcome {
     this.#rejectedCount += 1;
+    onRefused?.(
+      `the push queue of the node is full (queue.max_messages, queue.max_bytes): messages=${this.#waiting.count} maxMessages=${this.#maxCount} bytes=${this.#queuedBytes} maxBytes=${this.#maxBytes}`,
+    );
     return PUSH_OUTCOME.FULL;
   }
 
@@ -139,14 +149,14 @@ export class JobQueue implements Pusher {
     this.#drainWaiters.settleAll(drained);
   }
 
-  #pushRooms(command: PushCommand, rooms: readonly string[]): PushOutcome {
+  #pushRooms(command: PushCommand, rooms: readonly string[], onRefused: RefusalListener | undefined): PushOutcome {
     const parts = [...new Set(rooms)].map(
       (room): PushCommand => ({ ...command, target: { kind: 'rooms', rooms: [room] } }),
     );
     const partBytes = parts.map(commandBytes);
     const bytes = partBytes.reduce((sum, one) => sum + one, 0);
     if (parts.length > this.#maxCount || bytes > this.#maxBytes) return PUSH_OUTCOME.TOO_LARGE;
-    if (!this.#hasSpace(parts.length, bytes)) return this.#reject();
+    if (!this.#hasSpace(parts.length, bytes)) return this.#reject(onRefused);
 
     let done = 0;
     if (this.#waiting.count === 0 && !this.#delivering) {

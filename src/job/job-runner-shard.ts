@@ -174,23 +174,16 @@ export class ShardDrain {
   /** One round. False: there is nothing to do until something comes or a full inbox has room. */
   async #step(): Promise<boolean> {
     await this.#rerouteDead();
+    // Not beside the hand-over: that drained a backlog 4 % faster, moved no more while producers push, and made their appends wait
+    // (p99 58 ms against 40 ms, both of two runs of bench/store/redis-queue.bench.ts).
+    const hasRead = await this.#readBatch();
+    if (this.#isFenced) return true;
+    if (this.#batch.length > 0) await this.#routeBatch();
     const hasAppended = this.#historyByRoom.size > 0 && (await this.#appendHistory());
     if (this.#isFenced) return true;
     const call = this.#lanes.nextCall(this.#deps.clock.monotonicMs(), this.#carefulCallCount > 0 ? 1 : undefined);
-    // What was read before is handed over while the next is read and looked up: what comes is put behind it.
-    const [handedOver, read] = await Promise.allSettled([
-      call === undefined ? undefined : this.#handOver(call),
-      this.#readAndRoute(),
-    ]);
-    if (handedOver.status === 'rejected') throw handedOver.reason;
-    if (read.status === 'rejected') throw read.reason;
-    return read.value || hasAppended || (call !== undefined && call.deliveryCount + call.doneIds.length > 0);
-  }
-
-  async #readAndRoute(): Promise<boolean> {
-    const hasRead = await this.#readBatch();
-    if (this.#batch.length > 0 && !this.#isFenced) await this.#routeBatch();
-    return hasRead;
+    if (call !== undefined) await this.#handOver(call);
+    return hasRead || hasAppended || (call !== undefined && call.deliveryCount + call.doneIds.length > 0);
   }
 
   /** False: nothing came, or nothing may be read now. */

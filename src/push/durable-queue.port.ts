@@ -6,13 +6,14 @@
  * Guarantees: what append answered `ok` is delivered at least once to every node concerned, repeats carry the same message id;
  * it ends in the dead letters (counted, logged) where it cannot be. Order: that of the shard, per receiving node.
  */
-import type { PushCommand, PushOutcome, PushTarget } from './push-command.js';
+import type { PushCommand, PushOutcome, PushTarget, RefusalListener } from './push-command.js';
 import type { MaybePromise } from './session.port.js';
 
 /** A push to be kept. */
 export interface DurablePush extends PushCommand {
   /** The producer's own id of this push, 1 to 128 bytes of visible ASCII: a second push with it inside the window is answered `ok` and not kept again. */
   readonly idempotencyId?: string;
+  readonly onRefused?: RefusalListener;
 }
 
 const IDEMPOTENCY_ID = /^[\x21-\x7e]{1,128}$/;
@@ -34,7 +35,7 @@ export interface DurableQueue {
 
 /** The door of the HTTP API for direct pushes. A `Pusher` is one: standalone nothing waits and no promise is made. */
 export interface PushDoor {
-  push(command: PushCommand): MaybePromise<PushOutcome>;
+  push(command: PushCommand, onRefused?: RefusalListener): MaybePromise<PushOutcome>;
 }
 
 /** One incarnation of a node. */

@@ -51,7 +51,14 @@ export {
 } from './durable-queue.port.js';
 export type { NodeOnline, OnlineCounts, OnlineSource } from './online.port.js';
 export { probePort } from './probe-port.js';
-export { PUSH_OUTCOME, type PushCommand, type PushOutcome, type PushTarget, type RoomPlace } from './push-command.js';
+export {
+  PUSH_OUTCOME,
+  type PushCommand,
+  type PushOutcome,
+  type PushTarget,
+  type RefusalListener,
+  type RoomPlace,
+} from './push-command.js';
 export type { LedgerAppend, LedgerEntry, PushLedger } from './push-ledger.port.js';
 export type { Pusher } from './pusher.port.js';
 export type { NotReadyReason, ReadinessProbe } from './readiness.port.js';

@@ -30,3 +30,6 @@ export interface RoomPlace {
 /** What the pusher answers. `FULL` and `TOO_LARGE` mean that nobody got the message. */
 export const PUSH_OUTCOME = { OK: 'ok', FULL: 'full', TOO_LARGE: 'too_large', CLOSED: 'closed' } as const;
 export type PushOutcome = (typeof PUSH_OUTCOME)[keyof typeof PUSH_OUTCOME];
+
+/** Told why a push is answered `FULL`, before that is answered: which bound, with its value, or what is away. */
+export type RefusalListener = (reason: string) => void;

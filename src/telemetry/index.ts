@@ -28,4 +28,5 @@ export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, type LogMethod,
 export { type LogRecord, type MemoryLog, memoryLog } from './memory-logger.js';
 export { indexMetrics, METRIC, METRICS, type Metric, type MetricName, type MetricRow } from './metrics.js';
 export { type PinoLoggerOptions, pinoLogger } from './pino-logger.js';
+export { type MetricSample, metricText, PROMETHEUS_TYPE, prometheusText } from './prometheus-text.js';
 export { type StormGuard, type StormGuardOptions, stormGuard } from './storm-guard.js';

@@ -120,6 +120,8 @@ export const METRICS = [
   gauge('sessions_outstanding', 'Sessions that Redis could not be told yet.'),
   counter('sessions_rewritten', 'Sessions written again after Redis was away or lost its data.'),
   gauge('settling', 'This node writes its sessions and rooms again: 1, else 0.'),
+  counter('redis_data_lost', 'Times that Redis was found to have lost data: it came back empty, or a stream is gone.'),
+  counter('bus_moved', 'Channels subscribed to again at another server of a Redis Cluster, since their slots moved.'),
 ] as const satisfies readonly MetricRow[];
 
 export type MetricName = (typeof METRICS)[number]['name'];

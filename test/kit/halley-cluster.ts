@@ -84,7 +84,7 @@ export async function startHalleyCluster(options: HalleyClusterOptions = {}): Pr
     await stop('SIGTERM');
     throw new Error(`${String(error)}\n${output}`);
   }
-  const rows = output.matchAll(/^(local-\d+) +(\d+) +(ws:\S+) +(http:\S+)$/gm);
+  const rows = output.matchAll(/^(local-\d+) +(\d+) +(wss?:\S+) +(https?:\S+)$/gm);
   return {
     pid: child.pid ?? 0,
     nodes: [...rows].map(([, serverId = '', pid, wsUrl = '', httpUrl = '']) => ({

@@ -19,6 +19,11 @@ export interface RedisProxy {
    * sends reaches the client. Later connections are whole.
    */
   deafen(isOfThem: (chunk: Buffer) => boolean): void;
+  /**
+   * From here on the server does not learn that a client has ended its side, and what it sends still goes to that client: as
+   * where packets of one direction take seconds. Until close().
+   */
+  linger(): void;
   /** Cut all connections; later ones are served again. */
   cut(): void;
   close(): Promise<void>;
@@ -32,7 +37,8 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
   let deafTo = (_chunk: Buffer): boolean => false;
   const held: (() => void)[] = [];
   const sockets = new Set<Socket>();
-  const server = createServer((client) => {
+  let isLingering = false;
+  const server = createServer({ allowHalfOpen: true }, (client) => {
     const target = connect(targetPort, '127.0.0.1');
     for (const socket of [client, target]) {
       sockets.add(socket);
@@ -49,6 +55,9 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
       burstCount += 1;
       if (isHeld) held.push(() => target.write(chunk));
       else target.write(chunk);
+    });
+    client.on('end', () => {
+      if (!isLingering) client.end();
     });
     let isDeaf = false;
     const madeAt = ++connectionCount;
@@ -79,6 +88,9 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
     deafen: (isOfThem) => {
       deafTo = isOfThem;
       deafenedUntil = connectionCount;
+    },
+    linger: () => {
+      isLingering = true;
     },
     cut,
     close: async () => {

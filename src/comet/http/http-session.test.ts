@@ -21,8 +21,9 @@ class Host implements SessionHost {
   unsubscribe(): boolean {
     return true;
   }
+  drainedCount = 0;
   drained(): void {
-    this.events.push('drained');
+    this.drainedCount += 1;
   }
   lost(): void {
     this.events.push('lost');
@@ -188,7 +189,7 @@ describe('a fallback session', () => {
     session.deliver(new HttpMessage(large));
     expect(session.deliver(text('more'))).toBe(SOCKET_ANSWER.DROPPED);
     session.answered();
-    expect([session.getBufferedAmount(), host.events]).toEqual([0, ['drained']]);
+    expect([session.getBufferedAmount(), host.drainedCount]).toEqual([0, 1]);
     expect(session.deliver(text('next'))).not.toBe(SOCKET_ANSWER.DROPPED);
     // The answer was lost: the same again, which has to be taken once more.
     session.attach(new Poll(), 0);

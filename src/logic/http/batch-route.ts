@@ -64,8 +64,13 @@ export function pushBatch(services: ApiServices, request: ApiRequest): MaybeProm
     const { op, body: message } = command.value;
     const push = { target: targetOf(command.value), op, body: message };
     const id = request.messageId === undefined ? undefined : `${request.messageId}#${index}`;
-    const outcome = durable === 'true' ? pushDurably(services, push, id) : services.pusher.push(push);
-    return typeof outcome === 'string' ? pushResult(outcome) : outcome.then(pushResult);
+    let reason: string | undefined;
+    const onRefused = (why: string) => {
+      reason = why;
+    };
+    const outcome =
+      durable === 'true' ? pushDurably(services, push, id, onRefused) : services.pusher.push(push, onRefused);
+    return typeof outcome === 'string' ? pushResult(outcome, reason) : outcome.then((late) => pushResult(late, reason));
   });
   return rows.some((row) => row instanceof Promise) ? Promise.all(rows).then(dataReply) : dataReply(rows);
 }

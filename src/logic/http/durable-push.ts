@@ -8,6 +8,7 @@ import {
   PUSH_OUTCOME,
   type PushCommand,
   type PushOutcome,
+  type RefusalListener,
 } from '../../push/index.js';
 import { API_CODE, errorReply, type Reply } from './reply.js';
 import type { ApiRequest, ApiServices } from './route.js';
@@ -29,13 +30,14 @@ export function messageIdRefusal({ messageId }: ApiRequest): Reply | undefined {
     : BAD_ID_REPLY;
 }
 
-/** No promise where there is no durable queue. */
+/** No promise where there is no durable queue. `onRefused` is called before that is answered. */
 export function pushDurably(
   { durable, pusher }: ApiServices,
   command: PushCommand,
   idempotencyId: string | undefined,
+  onRefused: RefusalListener,
 ): MaybePromise<PushOutcome> {
-  if (durable === undefined) return pusher.push(command);
-  const push = idempotencyId === undefined ? command : { ...command, idempotencyId };
+  if (durable === undefined) return pusher.push(command, onRefused);
+  const push = { ...command, onRefused, ...(idempotencyId === undefined ? {} : { idempotencyId }) };
   return durable.append([push]).then(([outcome]) => outcome ?? PUSH_OUTCOME.FULL);
 }

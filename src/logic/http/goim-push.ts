@@ -22,8 +22,11 @@ const NO_KEYS_REPLY = fixedReply(200, JSON_TYPE, JSON.stringify({ code: API_CODE
 function push(services: ApiServices, request: ApiRequest, target: PushTarget, op: number): MaybePromise<Reply> {
   const refusal = messageIdRefusal(request);
   if (refusal !== undefined) return refusal;
-  const outcome = pushDurably(services, { target, op, body: request.body }, request.messageId);
-  return typeof outcome === 'string' ? pushReply(outcome) : outcome.then(pushReply);
+  let reason: string | undefined;
+  const outcome = pushDurably(services, { target, op, body: request.body }, request.messageId, (why) => {
+    reason = why;
+  });
+  return typeof outcome === 'string' ? pushReply(outcome, reason) : outcome.then((late) => pushReply(late, reason));
 }
 
 export function pushKeys(services: ApiServices, request: ApiRequest): MaybePromise<Reply> {

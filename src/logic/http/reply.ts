@@ -111,15 +111,21 @@ export function bindingReply(message: string): Reply {
 /** gin's answer to an unknown path or a wrong method. */
 export const NOT_FOUND_REPLY: Reply = fixedReply(404, 'text/plain', '404 page not found');
 
-/** Code and message per outcome of a push, for a reply or one row of a batch. */
-export function pushResult(outcome: PushOutcome): { readonly code: ApiCode; readonly message: string } {
+/** Code and message per outcome of a push, for a reply or one row of a batch. `reason`: why it is `full`, where that is known. */
+export function pushResult(
+  outcome: PushOutcome,
+  reason?: string,
+): { readonly code: ApiCode; readonly message: string } {
   switch (outcome) {
     case 'ok':
       return { code: API_CODE.OK, message: '' };
     case 'full':
       return {
         code: API_CODE.UNAVAILABLE,
-        message: 'the push queue is full and nobody got the message, try again later',
+        message:
+          reason === undefined
+            ? 'the push queue is full and nobody got the message, try again later'
+            : `the push was refused, try again later: ${reason}`,
       };
     case 'too_large':
       return { code: API_CODE.TOO_LARGE, message: 'the message is larger than this node delivers, nobody got it' };
@@ -138,8 +144,8 @@ export function awayReply(error: unknown): Reply | undefined {
   return errorReply(503, API_CODE.UNAVAILABLE, `${error.message} [${error.code}]`, RETRY_SOON);
 }
 
-export function pushReply(outcome: PushOutcome): Reply {
+export function pushReply(outcome: PushOutcome, reason?: string): Reply {
   if (outcome === 'ok') return OK_REPLY;
-  const { code, message } = pushResult(outcome);
+  const { code, message } = pushResult(outcome, reason);
   return outcome === 'too_large' ? errorReply(413, code, message) : errorReply(503, code, message, RETRY_SOON);
 }

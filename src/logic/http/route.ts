@@ -12,6 +12,7 @@ import type {
   ReadinessProbe,
   SessionStore,
 } from '../../push/index.js';
+import type { CounterMemory } from '../../telemetry/index.js';
 import type { NodeLookup } from '../node-lookup.js';
 import type { NodeDescription } from '../nodes-reply.js';
 import type { IdRouteServices } from './ids-routes.js';
@@ -34,6 +35,8 @@ export interface ApiServices extends IdRouteServices {
   readonly lookup: NodeLookup;
   /** Totals and per-thread values of the counters, as JSON values. */
   readonly stats: () => unknown;
+  /** The same counters for `/metrics`, the control thread's first, then those of the buckets; absent: there are none. */
+  readonly metrics?: (() => CounterMemory) | undefined;
   /** Most commands of one `/halley/push/batch`. */
   readonly batchMaxCount: number;
   /** Most bytes of one command's message there. */

@@ -9,6 +9,7 @@ import { disconnect, joinRooms, leaveRooms } from './channel-routes.js';
 import { clusterRooms, clusterTop, clusterTotal, onlineRoom, onlineTop, onlineTotal } from './goim-online.js';
 import { pushAll, pushKeys, pushMids, pushRoom } from './goim-push.js';
 import { decodeId, type IdRouteServices, nextIds } from './ids-routes.js';
+import { metrics } from './metrics-route.js';
 import { drainNode, halleyNodes, health, httpdns, nodesInstances, nodesWeighted, ready, stats } from './node-routes.js';
 import { type ApiServices, type Method, type Route, renderRoutes } from './route.js';
 import { findSessions } from './session-routes.js';
@@ -154,6 +155,13 @@ export const ROUTES: readonly Route[] = [
     decodeId,
   ),
   route('GET', '/halley/stats', '', 'counters, totals and per thread', stats),
+  route(
+    'GET',
+    '/metrics',
+    '',
+    'the same counters in the text format of Prometheus, a sample per thread, and whether the node is ready',
+    metrics,
+  ),
   route('GET', '/health', '', '200 as long as the event loop turns', health, 'open'),
   route('GET', '/ready', '', '200 `{ready: true}`, or 503 with reasons', ready, 'open'),
 ];

@@ -3,8 +3,9 @@
  * command, `redis-keys.ts` has every name. Loaded only by nodes that have `redis` configured, on the control thread.
  */
 
-export { type BusGauges, RedisBus, type RedisBusOptions } from './redis-bus.js';
+export { RedisBus, type RedisBusOptions } from './redis-bus.js';
 export { RedisBusErrors } from './redis-bus-errors.js';
+export type { BusGauges } from './redis-bus-gauges.js';
 export type { RoomRegistry } from './redis-bus-rooms.js';
 export { RedisDeadLetters, RedisEventStream, type RedisEventsOptions } from './redis-events.js';
 export { RedisUserMarks } from './redis-events-marks.js';

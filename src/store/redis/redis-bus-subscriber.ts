@@ -5,17 +5,21 @@
  * acknowledged the last one the owner hears `onRestored` and tells what may have been missed.
  *
  * On Redis Cluster ordinary channels (SUBSCRIBE) and sharded ones (SSUBSCRIBE) live on connections of their own, which ioredis
- * replaces by itself: it says so for the sharded ones; the ordinary one is compared at each `check()`.
+ * replaces by itself; redis-bus-cluster-client.ts tells when. A sharded channel whose slot moved to another master is the one
+ * thing that is mended alone, at once and with its own telling (redis-bus-moved.ts).
  *
  * Threads: control thread only.
  * Guarantees: what `add` returns resolves when Redis has acknowledged, or when the connection is away: then the channel
  *   follows on return. Channels added in one turn of the loop are one SUBSCRIBE (on Cluster one SSUBSCRIBE each, in one write:
- *   a command must not span slots). Nothing rejects. Every wait is bounded by `deadlineMs`.
+ *   a command must not span slots). Nothing rejects. Every wait is bounded by `deadlineMs`. No message comes twice by two
+ *   connections: what is replaced is not heard any more.
  */
-import { Cluster, type Redis } from 'ioredis';
+import { Cluster } from 'ioredis';
 import type { Clock } from '../../clock/index.js';
 import { HalleyError } from '../../errors/index.js';
 import type { Logger } from '../../telemetry/index.js';
+import { guardOrdinaryConnection, onSlotMoved, ordinaryConnectionOf } from './redis-bus-cluster-client.js';
+import { MovedChannels } from './redis-bus-moved.js';
 import type { RedisClient, RedisLink } from './redis-link.js';
 
 export interface BusSubscriberOptions {
@@ -29,6 +33,8 @@ export interface BusSubscriberLinks {
   readonly onMessage: (channel: string, bytes: Uint8Array) => void;
   /** Every channel is subscribed again after a break. */
   readonly onRestored: () => void;
+  /** These are subscribed again, at another server: what was published in between was missed. */
+  readonly onMoved: (channels: readonly string[]) => void;
 }
 
 /** `ordinary`: SUBSCRIBE. `sharded`: SSUBSCRIBE, on Redis Cluster only. */
@@ -60,6 +66,8 @@ export class BusSubscriber {
   /** Changes with every break: an acknowledgement of an earlier connection means nothing. */
   #generation = 0;
   #batch: Batch | undefined;
+  /** Under way. */
+  #sending: Batch | undefined;
   #removals: Record<ChannelKind, Set<string>> = { ordinary: new Set(), sharded: new Set() };
   #flush: NodeJS.Immediate | undefined;
   #isSending = false;
@@ -67,6 +75,7 @@ export class BusSubscriber {
   #failedCount = 0;
   #downSinceMs = 0;
   #ordinaryConnection: unknown;
+  readonly #moved: MovedChannels;
 
   constructor(link: RedisLink, options: BusSubscriberOptions, links: BusSubscriberLinks, clock: Clock, log: Logger) {
     this.#link = link;
@@ -74,6 +83,18 @@ export class BusSubscriber {
     this.#links = links;
     this.#clock = clock;
     this.#log = log;
+    this.#moved = new MovedChannels(options.deadlineMs, {
+      wanted: () => (this.isReady ? this.#wanted.sharded : undefined),
+      generation: () => this.#generation,
+      isPending: (name) =>
+        this.#batch?.names.sharded.has(name) === true || this.#sending?.names.sharded.has(name) === true,
+      // As in #restore(): the client's list would double.
+      renew: async (names) =>
+        (await this.#send('unsubscribe', 'sharded', names)) && (await this.#send('subscribe', 'sharded', names)),
+      repeat: (names) => this.#send('subscribe', 'sharded', names),
+      onMended: (channels) => links.onMoved(channels),
+      onHopeless: () => this.replace('channels of a slot that moved could not be subscribed again'),
+    });
   }
 
   get isReady(): boolean {
@@ -92,6 +113,11 @@ export class BusSubscriber {
     const onMessage = (channel: Buffer, message: Buffer) => this.#links.onMessage(channel.toString(), message);
     client.on('messageBuffer', onMessage);
     client.on('smessageBuffer', onMessage);
+    guardOrdinaryConnection(client, () => {
+      this.#broke();
+      void this.#restore();
+    });
+    onSlotMoved(client, () => this.#moved.mend(client));
     client.on('close', () => this.#broke());
     client.on('ready', () => void this.#restore());
     // Of Cluster only: a shard's connection broke and was replaced; it has its channels again when all are ready.
@@ -130,6 +156,12 @@ export class BusSubscriber {
     if (this.#state !== STATE.RESTORING && this.#state !== STATE.READY) return;
     this.#removals[kind].add(name);
     this.#schedule();
+  }
+
+  /** Redis knows of no subscriber to a channel of ours. On Cluster its slot may have moved: then it is subscribed to there. */
+  lost(kind: ChannelKind, name: string, reason: string): void {
+    if (kind === 'sharded' && this.#client !== undefined && this.#moved.mend(this.#client, name)) return;
+    this.replace(reason);
   }
 
   /** The connection looks alive and is not: make a new one. */
@@ -191,6 +223,7 @@ export class BusSubscriber {
   async #restore(): Promise<void> {
     const wasFirst = this.#state === STATE.NEW;
     if (this.#state === STATE.CLOSED || this.#state === STATE.RESTORING) return;
+    clearTimeout(this.#retry);
     this.#state = STATE.RESTORING;
     this.#generation += 1;
     const generation = this.#generation;
@@ -260,7 +293,9 @@ export class BusSubscriber {
         const removals = this.#removals;
         this.#removals = { ordinary: new Set(), sharded: new Set() };
         this.#batch = undefined;
+        this.#sending = batch;
         await this.#sendOnce(removals, batch);
+        this.#sending = undefined;
       }
     } finally {
       this.#isSending = false;
@@ -269,6 +304,7 @@ export class BusSubscriber {
 
   async #sendOnce(removals: Record<ChannelKind, Set<string>>, batch: Batch | undefined): Promise<void> {
     const generation = this.#generation;
+    const startedMs = performance.now();
     let isDone = true;
     for (const kind of KINDS) {
       // The connection keeps the order, so a channel that was left and joined again ends up subscribed.
@@ -280,7 +316,14 @@ export class BusSubscriber {
         isDone &&= generation === this.#generation && (await this.#send('subscribe', kind, part));
       }
     }
-    if (!isDone && generation === this.#generation) this.replace('a SUBSCRIBE was not acknowledged');
+    if (!isDone && generation === this.#generation) {
+      const isRefused = performance.now() - startedMs < this.#options.deadlineMs;
+      this.#sending = undefined;
+      // Refused by Cluster: their slots are on their way. Silence is a connection that is stuck.
+      if (!isRefused || this.#client === undefined || !this.#moved.mend(this.#client)) {
+        this.replace('a SUBSCRIBE was not acknowledged');
+      }
+    }
     batch?.resolve();
   }
 
@@ -322,11 +365,4 @@ function within(asked: Promise<unknown>, deadlineMs: number, onError: (error: un
 function* chunksOf(names: ReadonlySet<string>, count: number): Generator<readonly string[]> {
   const all = [...names];
   for (let index = 0; index < all.length; index += count) yield all.slice(index, index + count);
-}
-
-/** Cluster's own connection for SUBSCRIBE, which it replaces without an event. undefined: not a cluster, or not to be found. */
-function ordinaryConnectionOf(client: RedisClient | undefined): Redis | undefined {
-  if (!(client instanceof Cluster)) return undefined;
-  const { subscriber } = client as unknown as { readonly subscriber?: { getInstance?(): Redis | undefined } };
-  return subscriber?.getInstance?.();
 }

@@ -2,7 +2,15 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, freePort, type RedisServer, startRedis } from '../../../test/kit/index.js';
+import {
+  eventually,
+  freePort,
+  ownerOf,
+  type RedisServer,
+  SlotMove,
+  slotOf,
+  startRedis,
+} from '../../../test/kit/index.js';
 import type { BusListener } from '../../push/index.js';
 import { memoryLog } from '../../telemetry/index.js';
 import { RedisBus } from './redis-bus.js';
@@ -40,7 +48,7 @@ afterAll(async () => {
   for (const server of servers) await server.remove();
 });
 
-async function startNode(serverId: string, prefix: string) {
+async function startNode(serverId: string, prefix: string, probeMs = 200) {
   const link = await RedisLink.open(
     {
       url: `redis+cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
@@ -52,7 +60,7 @@ async function startNode(serverId: string, prefix: string) {
     },
     memoryLog().logger,
   );
-  const options = { serverId, roomLingerMs: 0, probeMs: 200, commandTimeoutMs: 1_000, messageMaxBytes: 10_000 };
+  const options = { serverId, roomLingerMs: 0, probeMs, commandTimeoutMs: 1_000, messageMaxBytes: 10_000 };
   const bus = new RedisBus(link, options, memoryLog().logger);
   cleanups.push(() => {
     bus.close();
@@ -91,6 +99,20 @@ async function killSubscribers(kind: 'subscriber' | 'ssubscriber'): Promise<numb
   }
   return killedCount;
 }
+
+/** Move the slot of a channel to the master after its owner, in one go. */
+async function moveSlotOf(channel: string): Promise<void> {
+  const slot = await slotOf(servers[0] as RedisServer, channel);
+  const owner = await ownerOf(servers, slot);
+  const to = servers[(servers.indexOf(owner) + 1) % servers.length] as RedisServer;
+  const move = await SlotMove.begin(servers, slot, to);
+  await move.finish();
+}
+
+/** Longer than any test: nothing is found by a probe. */
+const NO_PROBE_MS = 600_000;
+/** The refresh of the table by the client itself takes up to 5 s. */
+const AT_ONCE_MS = 2_000;
 
 describe('the bus on Redis Cluster', () => {
   it('brings messages to rooms in all slots, to one node, to all, and from any producer', async () => {
@@ -134,4 +156,38 @@ describe('the bus on Redis Cluster', () => {
       await eventually(() => a.heard.includes('all') && a.heard.includes('room live://7'));
     },
   );
+
+  it('follows a room whose slot moves at once, tells what it may have missed, and leaves all other rooms alone', async () => {
+    const [a, b] = await Promise.all([startNode('a', 'cm', NO_PROBE_MS), startNode('b', 'cm', NO_PROBE_MS)]);
+    const rooms = Array.from({ length: 30 }, (_, index) => `live://${index}`);
+    await Promise.all(rooms.map((room) => a.bus.link(room)));
+    for (let round = 0; round < 3; round++) {
+      a.heard.length = 0;
+      await moveSlotOf(a.link.keys.roomChannel('live://7'));
+      await eventually(() => a.bus.gauges().movedCount === round + 1, AT_ONCE_MS, 'the room to be subscribed again');
+      expect(a.heard.splice(0)).toEqual(['missed live://7']);
+      const counts = await Promise.all(
+        Array.from({ length: 20 }, () => b.bus.publishRoom('live://7', { kind: 'room', ...payload })),
+      );
+      expect(counts).toEqual(counts.map(() => 1));
+      await eventually(() => a.heard.length === 20);
+      expect(new Set(a.heard)).toEqual(new Set(['room live://7']));
+    }
+    expect([a.bus.gauges().restoredCount, b.bus.gauges().restoredCount]).toEqual([0, 0]);
+  });
+
+  it('follows its own channel, and that of a room which is joined while the slot moves', async () => {
+    const [a, b] = await Promise.all([startNode('a', 'cn', NO_PROBE_MS), startNode('b', 'cn', NO_PROBE_MS)]);
+    await moveSlotOf(a.link.keys.nodeChannel('a'));
+    await eventually(() => a.heard.includes('missed direct'), AT_ONCE_MS, 'the own channel to be subscribed again');
+    expect(await b.bus.publishNode('a', { kind: 'answer', requestId: 1, count: 1 })).toBe(1);
+    await eventually(() => a.heard.includes('answer from b'));
+    await Promise.all([moveSlotOf(a.link.keys.roomChannel('live://9')), a.bus.link('live://9')]);
+    await eventually(
+      async () => (await b.bus.publishRoom('live://9', { kind: 'room', ...payload })) === 1,
+      AT_ONCE_MS,
+      'a subscriber of the room',
+    );
+    expect([a.bus.gauges().restoredCount, a.bus.isSubscribed]).toEqual([0, true]);
+  });
 });

@@ -38,6 +38,7 @@ import type {
 } from '../../push/index.js';
 import type { Logger } from '../../telemetry/index.js';
 import { SeenCounters, SentCounters } from './redis-bus-counters.js';
+import type { BusGauges } from './redis-bus-gauges.js';
 import { BusLosses, LOSS } from './redis-bus-losses.js';
 import { BusProbe, type ProbeTarget } from './redis-bus-probe.js';
 import { BusRooms, type LinkedRoom, type RoomRegistry } from './redis-bus-rooms.js';
@@ -57,28 +58,6 @@ export interface RedisBusOptions {
   /** Rooms whose losses are repaired from their history instead of being told. Default: none. */
   readonly hasHistory?: (room: string) => boolean;
   readonly registry?: RoomRegistry;
-}
-
-export interface BusGauges {
-  /** Rooms subscribed to, lingering ones included. */
-  readonly linkedRoomCount: number;
-  /** Messages that were no envelopes. */
-  readonly malformedCount: number;
-  /** Holes in the numbers of producers. */
-  readonly holeCount: number;
-  /** Times that the subscriptions were restored after a break. */
-  readonly restoredCount: number;
-  readonly probeMissCount: number;
-  /** Messages of this node that Redis took. */
-  readonly publishedCount: number;
-  /** Messages that came: of nodes and of foreign producers, probes not counted. */
-  readonly receivedCount: number;
-  /** Gaps that were told: after a break, a hole, or a loss that its producer told of. */
-  readonly missedCount: number;
-  /** Messages of this node that may not have left; their receivers are told. */
-  readonly unansweredCount: number;
-  /** Channels whose receivers still have to be told. */
-  readonly untoldCount: number;
 }
 
 /** Channels in one SUBSCRIBE: a few tens of KiB per command. */
@@ -119,6 +98,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   #publishedCount = 0;
   #receivedCount = 0;
   #missedCount = 0;
+  #movedCount = 0;
 
   constructor(link: RedisLink, options: RedisBusOptions, log: Logger, clock: Clock = systemClock) {
     this.serverId = options.serverId;
@@ -133,7 +113,11 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     this.#subscriber = new BusSubscriber(
       link,
       { deadlineMs: options.commandTimeoutMs, chunkCount: CHUNK_COUNT },
-      { onMessage: (channel, bytes) => this.#onMessage(channel, bytes), onRestored: () => this.#onRestored() },
+      {
+        onMessage: (channel, bytes) => this.#onMessage(channel, bytes),
+        onRestored: () => this.#onRestored(),
+        onMoved: (channels) => this.#onMoved(channels),
+      },
       clock,
       log,
     );
@@ -205,6 +189,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
       malformedCount: this.#malformedCount,
       holeCount: this.#holeCount,
       restoredCount: this.#restoredCount,
+      movedCount: this.#movedCount,
       probeMissCount: this.#probe.missedCount,
       publishedCount: this.#publishedCount,
       receivedCount: this.#receivedCount,
@@ -251,7 +236,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     if (receiverCount === 0 && isExpected && generation === this.#subscriber.generation) {
       // We are subscribed and Redis does not know: cheaper than any probe, and for exactly the rooms that have traffic.
       if (this.#rooms.byRoom(room) === linked && linked.endsAtMs === 0) {
-        this.#subscriber.replace('a publish to a room of this node found no subscriber');
+        this.#subscriber.lost(this.#channelKind, channel, 'a publish to a room of this node found no subscriber');
       }
     }
     return receiverCount;
@@ -438,5 +423,22 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     }
     if (withHistory.length > 0) listener.onRoomsMissed(withHistory);
     this.#log.info({ roomCount: this.#rooms.count }, 'the subscriptions are restored; what may be missed is told');
+  }
+  /** The servers of these channels have changed, and their messages of that moment went to nobody. */
+  #onMoved(channels: readonly string[]): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    this.#movedCount += channels.length;
+    for (const channel of channels) {
+      const linked = this.#rooms.byChannel(channel);
+      if (linked !== undefined) {
+        linked.seen.clear();
+        this.#roomMissed(listener, linked);
+      } else if (channel === this.#nodeChannel) {
+        this.#seenByNode.clear();
+        this.#missed(listener, { kind: 'direct' });
+      }
+    }
+    this.#log.info({ channelCount: channels.length }, 'slots have moved; what may be missed of their channels is told');
   }
 }

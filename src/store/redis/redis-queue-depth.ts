@@ -21,6 +21,12 @@ export interface QueueDepth {
   readonly inboxCount: number;
 }
 
+/** A shard that no job has claimed yet has no group. Anything else is an error. */
+function noneWithoutGroup(error: unknown): readonly [number] {
+  if (error instanceof Error && error.message.startsWith('NOGROUP')) return [0];
+  throw error;
+}
+
 /** @param shards those to look at: a job's own, so that the sum over nodes is the queue's */
 export async function readQueueDepth(
   link: RedisLink,
@@ -33,8 +39,7 @@ export async function readQueueDepth(
     const key = keys.queue(shard);
     const [entryCount, pending, first, deadCount] = await Promise.all([
       commands.xlen(key),
-      // A shard that no job has claimed yet has no group.
-      commands.xpending(key, QUEUE_GROUP).catch(() => [0]),
+      commands.xpending(key, QUEUE_GROUP).catch(noneWithoutGroup),
       commands.xrange(key, '-', '+', 'COUNT', 1),
       commands.xlen(keys.queue(shard, ':dead')),
     ]);

@@ -104,7 +104,6 @@ export function decodeEntry([id, rawFields]: RawEntry): DecodedEntry {
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const value = fields[at + 1] as Buffer;
     bytes += value.length;
-    // Variables and no dictionary: half of what decoding took.
     switch ((fields[at] as Buffer).toString('latin1')) {
       case 'id':
         messageId = value;

@@ -157,9 +157,16 @@ export class RedisQueue implements DurableQueue {
     if (this.#isClosed) return PUSH_OUTCOME.CLOSED;
     if (push.body.byteLength > this.#options.bodyMaxBytes) return PUSH_OUTCOME.TOO_LARGE;
     const isAway = this.#waitingClient === undefined ? !this.#link.isUp : this.#waitingClient.status !== 'ready';
-    if (isAway || this.#inFlightCount >= this.#options.maxInFlightCount) return this.#refuse();
+    if (isAway) return this.#refuse(push, 'Redis does not answer');
+    const { maxInFlightCount } = this.#options;
+    if (this.#inFlightCount >= maxInFlightCount) {
+      const bound = `inFlight=${this.#inFlightCount} maxInFlight=${maxInFlightCount}`;
+      return this.#refuse(push, `too many durable pushes wait for Redis (stream.max_in_flight): ${bound}`);
+    }
     const messageId = push.messageId === undefined ? Buffer.allocUnsafe(8) : bufferOf(push.messageId);
-    if (push.messageId === undefined && this.#ids.tryWriteTo(messageId, 0) !== OUTCOME.OK) return this.#refuse();
+    if (push.messageId === undefined && this.#ids.tryWriteTo(messageId, 0) !== OUTCOME.OK) {
+      return this.#refuse(push, 'no ids may be drawn: the lease of the machine id is late (id.lease_ms)');
+    }
 
     const to = encodeTarget(push.target);
     const shard = this.#shards[
@@ -176,8 +183,9 @@ export class RedisQueue implements DurableQueue {
     });
   }
 
-  #refuse(): PushOutcome {
+  #refuse({ onRefused }: DurablePush, reason: string): PushOutcome {
     this.#refusedCount++;
+    onRefused?.(reason);
     return PUSH_OUTCOME.FULL;
   }
 
@@ -197,22 +205,27 @@ export class RedisQueue implements DurableQueue {
     const batch = this.#takeBatch(shard);
     try {
       const outcomes = await this.#call(shard, batch);
-      for (const [index, { settle }] of batch.entries()) {
+      for (const [index, { settle, push }] of batch.entries()) {
         const outcome = outcomes[index] ?? 0;
-        if (outcome === 0) this.#refusedCount++;
+        if (outcome === 0) this.#refuse(push, this.#fullText(shard));
         else if (outcome === REPEATED) this.#repeatedCount++;
         else this.#appendedCount++;
         settle(OUTCOMES[outcome] ?? PUSH_OUTCOME.FULL);
       }
     } catch (error) {
-      this.#refusedCount += batch.length;
       this.#log.warn({ err: error, shard: shard.index, pushes: batch.length }, 'durable pushes could not be kept');
-      for (const { settle } of batch) settle(PUSH_OUTCOME.FULL);
+      const reason = failureText(error);
+      for (const { settle, push } of batch) settle(this.#refuse(push, reason));
     } finally {
       shard.isSending = false;
       // Not in this turn: a connection that fails at once must not recurse.
       this.#schedule(shard);
     }
+  }
+
+  #fullText({ index }: Shard): string {
+    const { maxMessagesCount } = this.#options;
+    return `the shard of the durable queue is full (stream.max_messages): shard=${index} maxMessages=${maxMessagesCount}`;
   }
 
   #takeBatch(shard: Shard): readonly Waiting[] {
@@ -276,4 +289,12 @@ export class RedisQueue implements DurableQueue {
       clearTimeout(deadline);
     }
   }
+}
+
+/** What the caller is told. Only Redis knows whether a call without an answer was carried out. */
+function failureText(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const isOpen =
+    error instanceof HalleyError || !/^(OOM|READONLY|NOPERM|NOREPLICAS|MISCONF|LOADING|CLUSTERDOWN)/.test(text);
+  return isOpen ? `${text}; it may be kept all the same` : text;
 }
