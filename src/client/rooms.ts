@@ -14,6 +14,7 @@ import type { BodyCodec } from './body-codec.js';
 import type { ClientMessage, GapEvent } from './client-events.js';
 import type { PlacedMessage } from './downstream.js';
 import type { TimerPort } from './ports.js';
+import { QuestionQueue } from './question-queue.js';
 import type { Reply } from './requests.js';
 import { RoomStream } from './room-stream.js';
 import {
@@ -61,6 +62,8 @@ interface Room {
 
 /** Rooms in one op 18 or 20: what a server takes by default. */
 const ROOMS_PER_REQUEST = 64;
+/** Questions under way: a quarter of the packets that a server keeps waiting, by default, before it closes the connection. */
+const MAX_QUESTIONS_COUNT = 16;
 /** Refusals "for now" of one hole before it is given up, and the bound of the random wait before the next question. */
 const MAX_TEMPORARY_COUNT = 6;
 const TEMPORARY_BASE_MS = 400;
@@ -73,6 +76,7 @@ export class Rooms {
   readonly #rooms = new Map<string, Room>();
   /** Left, and the server has not said so yet: what still arrives of them is not wanted. */
   readonly #leaving = new Set<string>();
+  readonly #questions: QuestionQueue;
   #primary = '';
   /** The primary room and the others in the auth body that is under way. */
   #authPrimary = '';
@@ -81,6 +85,7 @@ export class Rooms {
   constructor(links: RoomsLinks, maxKept: number, rooms: readonly string[], primary: string) {
     this.#links = links;
     this.#maxKept = maxKept;
+    this.#questions = new QuestionQueue(MAX_QUESTIONS_COUNT, links.isOpen);
     for (const name of rooms) {
       const room = this.#roomFor(name);
       room.isJoined = true;
@@ -145,6 +150,7 @@ export class Rooms {
 
   disconnected(): void {
     this.#leaving.clear();
+    this.#questions.clear();
     for (const room of [...this.#rooms.values()]) {
       this.#stopRecovery(room);
       room.stream.disconnected();
@@ -312,7 +318,7 @@ export class Rooms {
 
   #sendJoin(names: readonly string[]): void {
     for (const slice of slicesOf(names)) {
-      this.#links.ask(
+      this.#ask(
         OP.JOIN_ROOMS,
         this.#links.codec.encode(slice),
         ({ body }) => {
@@ -334,7 +340,7 @@ export class Rooms {
       for (const name of slice) this.#leaving.delete(name);
     };
     for (const slice of slicesOf(names)) {
-      this.#links.ask(
+      this.#ask(
         OP.LEAVE_ROOMS,
         this.#links.codec.encode(slice),
         () => settled(slice),
@@ -347,7 +353,7 @@ export class Rooms {
     const name = this.#primary;
     const wasLeft = previous !== '' && !this.#rooms.has(previous);
     if (wasLeft) this.#leaving.add(previous);
-    this.#links.ask(
+    this.#ask(
       OP.CHANGE_ROOM,
       encodeUtf8(name),
       () => {
@@ -363,6 +369,29 @@ export class Rooms {
       () => {
         if (wasLeft) this.#leaving.delete(previous);
       },
+    );
+  }
+
+  /** In its turn. @returns gives it up quietly */
+  #ask(
+    op: number,
+    body: Uint8Array,
+    onReply: (reply: Reply) => void,
+    onFailed: (error: HalleyError) => void,
+  ): () => void {
+    return this.#questions.add((settled) =>
+      this.#links.ask(
+        op,
+        body,
+        (reply) => {
+          settled();
+          onReply(reply);
+        },
+        (error) => {
+          settled();
+          onFailed(error);
+        },
+      ),
     );
   }
 
@@ -382,7 +411,7 @@ export class Rooms {
           answer.flatMap(({ messages }) => messages),
         );
     };
-    room.cancelRecovery = this.#links.ask(
+    room.cancelRecovery = this.#ask(
       OP.RECOVER,
       codec.encode({ room: room.name, epoch, offset }),
       answered,
