@@ -128,7 +128,7 @@ export class Connection {
 
   #packet(op: number, body: Uint8Array | undefined): number {
     // 0 is the seq of pushes.
-    this.#seq = this.#seq === INT32_MAX ? 1 : this.#seq + 1;
+    this.#seq = (this.#seq % INT32_MAX) + 1;
     this.#link?.send(encodePacket(op, this.#seq, PUSH_VER, body));
     return this.#seq;
   }

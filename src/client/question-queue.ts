@@ -22,14 +22,6 @@ export class QuestionQueue {
     this.#isOpen = isOpen;
   }
 
-  get underWayCount(): number {
-    return this.#underWayCount;
-  }
-
-  get waitingCount(): number {
-    return this.#waiting.size;
-  }
-
   /** @returns gives it up, whether it has been asked or not; harmless when it is over */
   add(ask: Ask): () => void {
     let isOver = false;

@@ -11,7 +11,7 @@
 import { HalleyError } from '../errors/index.js';
 import { encodeUtf8, OP } from '../protocol/index.js';
 import type { BodyCodec } from './body-codec.js';
-import type { ClientMessage, GapEvent } from './client-events.js';
+import type { ClientEvents } from './client-events.js';
 import type { PlacedMessage } from './downstream.js';
 import type { TimerPort } from './ports.js';
 import { QuestionQueue } from './question-queue.js';
@@ -39,10 +39,10 @@ export interface RoomsLinks {
     onReply: (reply: Reply) => void,
     onFailed: (error: HalleyError) => void,
   ) => () => void;
-  readonly message: (message: ClientMessage) => void;
-  readonly gap: (gap: GapEvent) => void;
-  readonly recovered: (event: { room: string; epoch: number; messageCount: number; to: number }) => void;
-  readonly error: (error: HalleyError) => void;
+  readonly emit: <Name extends 'message' | 'gap' | 'recovered' | 'error'>(
+    name: Name,
+    event: ClientEvents[Name],
+  ) => void;
   /** A body could not be read: the connection is of no use. */
   readonly unreadable: (problem: string) => void;
 }
@@ -103,11 +103,6 @@ export class Rooms {
 
   get primary(): string {
     return this.#primary;
-  }
-
-  /** Rooms of which something is missing at the moment. */
-  get behindCount(): number {
-    return [...this.#rooms.values()].filter((room) => room.stream.isBehind).length;
   }
 
   /**
@@ -230,7 +225,7 @@ export class Rooms {
   }
 
   #newRoom(name: string): Room {
-    const { message, gap, recovered } = this.#links;
+    const { emit } = this.#links;
     const room: Room = {
       name,
       isJoined: false,
@@ -243,15 +238,15 @@ export class Rooms {
       stream: new RoomStream<PlacedMessage>(
         {
           deliver: (_epoch, one) => {
-            if (!room.isLeft) message(one);
+            if (!room.isLeft) emit('message', one);
           },
           gap: (hole) => {
-            if (!room.isLeft) gap({ scope: 'room', room: name, ...hole });
+            if (!room.isLeft) emit('gap', { scope: 'room', room: name, ...hole });
           },
           recovered: (messageCount, to) => {
             room.temporaryCount = 0;
             const epoch = room.stream.place?.epoch ?? 0;
-            if (!room.isLeft) recovered({ room: name, epoch, messageCount, to });
+            if (!room.isLeft) emit('recovered', { room: name, epoch, messageCount, to });
           },
           ask: (epoch, offset) => this.#recover(room, epoch, offset),
         },
@@ -297,9 +292,10 @@ export class Rooms {
     for (const waiter of waiters) waiter(result);
     if (waiters.length > 0) return;
     if (place !== undefined) {
-      this.#links.gap({ scope: 'room', room: room.name, from: place.offset + 1, epoch: place.epoch });
+      this.#links.emit('gap', { scope: 'room', room: room.name, from: place.offset + 1, epoch: place.epoch });
     }
-    this.#links.error(
+    this.#links.emit(
+      'error',
       new HalleyError('ROOM_REFUSED', 'the server refused a room', {
         room: room.name,
         code: error.code,
@@ -336,16 +332,11 @@ export class Rooms {
 
   #sendLeave(names: readonly string[]): void {
     for (const name of names) this.#leaving.add(name);
-    const settled = (slice: readonly string[]) => {
-      for (const name of slice) this.#leaving.delete(name);
-    };
     for (const slice of slicesOf(names)) {
-      this.#ask(
-        OP.LEAVE_ROOMS,
-        this.#links.codec.encode(slice),
-        () => settled(slice),
-        () => settled(slice),
-      );
+      const settled = () => {
+        for (const name of slice) this.#leaving.delete(name);
+      };
+      this.#ask(OP.LEAVE_ROOMS, this.#links.codec.encode(slice), settled, settled);
     }
   }
 
@@ -411,15 +402,10 @@ export class Rooms {
           answer.flatMap(({ messages }) => messages),
         );
     };
-    room.cancelRecovery = this.#ask(
-      OP.RECOVER,
-      codec.encode({ room: room.name, epoch, offset }),
-      answered,
-      (error) => {
-        room.cancelRecovery = undefined;
-        if (error.code === 'REQUEST_TIMEOUT') this.#recoverLater(room, epoch, offset);
-      },
-    );
+    room.cancelRecovery = this.#ask(OP.RECOVER, codec.encode({ room: room.name, epoch, offset }), answered, (error) => {
+      room.cancelRecovery = undefined;
+      if (error.code === 'REQUEST_TIMEOUT') this.#recoverLater(room, epoch, offset);
+    });
   }
 
   #recoverLater(room: Room, epoch: number, offset: number): void {

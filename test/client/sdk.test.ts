@@ -17,7 +17,9 @@ let halley: HalleyProcess;
 let cutter: Cutter;
 
 beforeAll(async () => {
-  halley = await startHalley({ env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn', HALLEY_RECONNECT_WINDOW_MS: '0' } });
+  halley = await startHalley({
+    env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn', HALLEY_RECONNECT_WINDOW_MS: '0' },
+  });
   cutter = await startCutter(halley.wsPort);
 });
 afterEach(async () => {

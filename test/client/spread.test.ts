@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { runSpread, type SpreadResult } from './spread.js';
 
 function expectSpread({ attemptsPerSec, opensPerSec, averagePerSec }: SpreadResult, clientCount: number): void {
-  expect(attemptsPerSec.reduce((sum, count) => sum + count, 0)).toBe(clientCount);
+  expect(attemptsPerSec.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(clientCount);
   expect(opensPerSec.reduce((sum, count) => sum + count, 0)).toBe(clientCount);
   expect(attemptsPerSec.length).toBeGreaterThanOrEqual(3);
   expect(Math.max(...attemptsPerSec)).toBeLessThanOrEqual(2 * averagePerSec);
@@ -21,9 +21,9 @@ it('500 clients whose node is killed come back spread over the window of its op 
 }, 60_000);
 
 it('who finds the node still away spreads out again over the same window', async () => {
-  const { opensPerSec, averagePerSec } = await runSpread({
+  const { attemptsPerSec, opensPerSec, averagePerSec } = await runSpread({
     ...{ clientCount: 300, windowMs: 4_000, signal: 'SIGKILL', downMs: 2_000 },
   });
   expect(opensPerSec.reduce((sum, count) => sum + count, 0)).toBe(300);
-  expect(Math.max(...opensPerSec)).toBeLessThanOrEqual(2 * averagePerSec);
+  expect(Math.max(...attemptsPerSec)).toBeLessThanOrEqual(2 * averagePerSec);
 }, 60_000);

@@ -23,7 +23,7 @@ export interface SpreadOptions {
 }
 
 export interface SpreadResult {
-  /** First attempts of each second since the end of the node, as the window wants them. */
+  /** Attempts of each second since the node was told to end, repeated ones too: the load that the clients are. */
   readonly attemptsPerSec: readonly number[];
   /** Clients that were open again, by second since the end of the node. */
   readonly opensPerSec: readonly number[];
@@ -66,8 +66,14 @@ export async function runSpread({ clientCount, windowMs, signal, downMs }: Sprea
     await eventually(() => children.every(({ told }) => told?.kind === 'back'), windowMs * 4 + 60_000, 'all back');
     const all = children.map(({ told }) => told!);
     return {
-      attemptsPerSec: perSec(all.flatMap(({ attemptsMs }) => attemptsMs), endedMs),
-      opensPerSec: perSec(all.flatMap(({ opensMs }) => opensMs), endedMs),
+      attemptsPerSec: perSec(
+        all.flatMap(({ attemptsMs }) => attemptsMs),
+        endedMs,
+      ),
+      opensPerSec: perSec(
+        all.flatMap(({ opensMs }) => opensMs),
+        endedMs,
+      ),
       averagePerSec: (clientCount * 1000) / windowMs,
       awayMs,
       codes: [...new Set(all.flatMap(({ codes }) => codes))],
