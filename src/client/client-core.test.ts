@@ -93,7 +93,13 @@ describe('reconnecting', () => {
 
   it('goes where op 6 says first, and comes back to its own nodes where those do not answer', async () => {
     const rig = await new Rig({ nodes: ['ws://a/sub', 'ws://b/sub'] }).connect();
-    rig.link.says(OP.DISCONNECT, 0, { code: 3000, reason: '', reconnect: true, retry_after_ms: 0, nodes: ['ws://c/sub'] });
+    rig.link.says(OP.DISCONNECT, 0, {
+      code: 3000,
+      reason: '',
+      reconnect: true,
+      retry_after_ms: 0,
+      nodes: ['ws://c/sub'],
+    });
     rig.link.breaks(3000);
     await rig.timers.pass(1_000);
     expect(rig.link.address).toBe('ws://c/sub');
@@ -239,13 +245,19 @@ describe('rooms', () => {
 
   it('1,000 rooms behind are recovered sixteen at a time, in their order', async () => {
     const names = Array.from({ length: 1_000 }, (_, index) => `live://${index}`);
-    const rig = await new Rig({ rooms: names }).connect({ rooms: names.slice(0, 64).map((room) => ({ room, epoch: 7, offset: 1 })) });
+    const rig = await new Rig({ rooms: names }).connect({
+      rooms: names.slice(0, 64).map((room) => ({ room, epoch: 7, offset: 1 })),
+    });
     const answerJoins = (offset: number) => {
       for (let done = 0; ; done++) {
         const join = rig.link.of(OP.JOIN_ROOMS)[done];
         if (join === undefined) return;
         const rooms = rig.link.read(join) as string[];
-        rig.link.says(OP.JOIN_ROOMS_REPLY, join.seq, rooms.map((room) => ({ room, epoch: 7, offset })));
+        rig.link.says(
+          OP.JOIN_ROOMS_REPLY,
+          join.seq,
+          rooms.map((room) => ({ room, epoch: 7, offset })),
+        );
       }
     };
     answerJoins(1);
@@ -264,7 +276,11 @@ describe('rooms', () => {
       if (join !== undefined && (recover === undefined || join.seq < recover.seq)) {
         joinCount += 1;
         const rooms = rig.link.read(join) as string[];
-        rig.link.says(OP.JOIN_ROOMS_REPLY, join.seq, rooms.map((room) => ({ room, epoch: 7, offset: 3 })));
+        rig.link.says(
+          OP.JOIN_ROOMS_REPLY,
+          join.seq,
+          rooms.map((room) => ({ room, epoch: 7, offset: 3 })),
+        );
       } else {
         const { room } = rig.link.read(recover!) as { room: string };
         order.push(room);

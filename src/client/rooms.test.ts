@@ -105,7 +105,14 @@ class Model {
     if (question === undefined) return;
     const { op, body } = question;
     const reply = (value: unknown) =>
-      question.onReply({ op: op + 1, body: MessageBody.view(value instanceof Uint8Array ? (value as Uint8Array<ArrayBuffer>) : (jsonCodec.encode(value) as Uint8Array<ArrayBuffer>)) });
+      question.onReply({
+        op: op + 1,
+        body: MessageBody.view(
+          value instanceof Uint8Array
+            ? (value as Uint8Array<ArrayBuffer>)
+            : (jsonCodec.encode(value) as Uint8Array<ArrayBuffer>),
+        ),
+      });
     if (op === OP.JOIN_ROOMS) {
       for (const name of body as string[]) this.members.add(name);
       reply((body as string[]).map((room) => this.#place(room)));

@@ -6,7 +6,9 @@ import { TransportChoice } from './transport-choice.js';
 const [A, B] = ['ws://a/sub', 'ws://b/sub'];
 
 function made() {
-  const [fast, slow, slowest]: readonly Transport[] = ['fast', 'slow', 'slowest'].map((name) => new FakeTransport(name));
+  const [fast, slow, slowest]: readonly Transport[] = ['fast', 'slow', 'slowest'].map(
+    (name) => new FakeTransport(name),
+  );
   const choice = new TransportChoice([fast!, slow!, slowest!]);
   /** Tries until one is picked that is in `working`. @returns what was tried, and the wait for a better one */
   const run = (address: string, working: readonly string[], nowMs: number) => {

@@ -168,7 +168,8 @@ describe('over TCP', () => {
       on: (event: string, listener: (value: never) => void) => {
         if (event !== 'data') return socket.on(event, listener as () => void);
         return socket.on('data', (chunk: Buffer) => {
-          for (let at = 0; at < chunk.length; at += 7) (listener as (piece: Uint8Array) => void)(chunk.subarray(at, at + 7));
+          for (let at = 0; at < chunk.length; at += 7)
+            (listener as (piece: Uint8Array) => void)(chunk.subarray(at, at + 7));
         });
       },
       write: (bytes) => socket.write(bytes),
