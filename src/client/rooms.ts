@@ -62,7 +62,7 @@ interface Room {
 
 /** Rooms in one op 18 or 20: what a server takes by default. */
 const ROOMS_PER_REQUEST = 64;
-/** Questions under way: a quarter of the packets that a server keeps waiting, by default, before it closes the connection. */
+/** Questions under way: enough to hide the way to the node, and far below the 1,024 packets that it keeps waiting by default. */
 const MAX_QUESTIONS_COUNT = 16;
 /** Refusals "for now" of one hole before it is given up, and the bound of the random wait before the next question. */
 const MAX_TEMPORARY_COUNT = 6;
