@@ -5,7 +5,8 @@ import { HalleyClient } from '../../dist/client/index.js';
 
 const [url, countText] = process.argv.slice(2);
 const count = Number(countText);
-const attemptsMs = [];
+const firstsMs = [];
+const repeatsMs = [];
 const opensMs = [];
 const codes = new Set();
 
@@ -18,14 +19,17 @@ const clients = Array.from({ length: count }, () => {
     rooms: ['live://spread'],
     handshakeTimeoutMs: 60_000,
   });
+  let isFirst = true;
   client.on('close', ({ code }) => codes.add(code));
   client.on('stateChange', ({ from, to }) => {
-    if (from === 'waiting' && to === 'connecting') attemptsMs.push(Date.now());
+    if (from !== 'waiting' || to !== 'connecting') return;
+    (isFirst ? firstsMs : repeatsMs).push(Date.now());
+    isFirst = false;
   });
   client.on('open', ({ isReconnect }) => {
     if (!isReconnect) return;
     opensMs.push(Date.now());
-    if (opensMs.length === count) process.send({ kind: 'back', attemptsMs, opensMs, codes: [...codes] });
+    if (opensMs.length === count) process.send({ kind: 'back', firstsMs, repeatsMs, opensMs, codes: [...codes] });
   });
   return client;
 });
@@ -33,5 +37,5 @@ const clients = Array.from({ length: count }, () => {
 for (let at = 0; at < count; at += 100) {
   await Promise.all(clients.slice(at, at + 100).map((client) => client.connect()));
 }
-process.send({ kind: 'connected', attemptsMs, opensMs, codes: [] });
+process.send({ kind: 'connected', firstsMs, repeatsMs, opensMs, codes: [] });
 process.on('disconnect', () => process.exit());

@@ -23,8 +23,10 @@ export interface SpreadOptions {
 }
 
 export interface SpreadResult {
-  /** Attempts of each second since the node was told to end, repeated ones too: the load that the clients are. */
-  readonly attemptsPerSec: readonly number[];
+  /** First attempts of each second since the node was told to end. */
+  readonly firstsPerSec: readonly number[];
+  /** Attempts of those who had found it away. While it is, both together grow to e times the average at the window's end. */
+  readonly repeatsPerSec: readonly number[];
   /** Clients that were open again, by second since the end of the node. */
   readonly opensPerSec: readonly number[];
   /** Clients per second if they came back evenly over the window. */
@@ -37,7 +39,8 @@ export interface SpreadResult {
 interface Told {
   readonly kind: 'connected' | 'back';
   /** Unix milliseconds. */
-  readonly attemptsMs: readonly number[];
+  readonly firstsMs: readonly number[];
+  readonly repeatsMs: readonly number[];
   readonly opensMs: readonly number[];
   readonly codes: readonly number[];
 }
@@ -66,8 +69,12 @@ export async function runSpread({ clientCount, windowMs, signal, downMs }: Sprea
     await eventually(() => children.every(({ told }) => told?.kind === 'back'), windowMs * 4 + 60_000, 'all back');
     const all = children.map(({ told }) => told!);
     return {
-      attemptsPerSec: perSec(
-        all.flatMap(({ attemptsMs }) => attemptsMs),
+      firstsPerSec: perSec(
+        all.flatMap((told) => told.firstsMs),
+        endedMs,
+      ),
+      repeatsPerSec: perSec(
+        all.flatMap((told) => told.repeatsMs),
         endedMs,
       ),
       opensPerSec: perSec(
@@ -103,7 +110,7 @@ class Clients {
 
 function perSec(timesMs: readonly number[], startMs: number): number[] {
   const seconds = timesMs.map((ms) => Math.max(0, Math.floor((ms - startMs) / 1000)));
-  const counts = Array.from({ length: Math.max(...seconds) + 1 }, () => 0);
+  const counts = Array.from({ length: Math.max(-1, ...seconds) + 1 }, () => 0);
   for (const second of seconds) counts[second]! += 1;
   return counts;
 }
