@@ -18,6 +18,10 @@ export function clientBundle(root, outfile, entry) {
     platform: 'browser',
     format: 'esm',
     target: 'es2022',
+    // Names of constants (`OP.AUTH`): no caller ever hands one in or reads one.
+    mangleProps: /^[A-Z][A-Z_]+$/,
+    // Of `Number`.
+    reserveProps: /^(?:MAX|MIN|POSITIVE|NEGATIVE)_/,
     metafile: true,
     logLevel: 'warning',
   });

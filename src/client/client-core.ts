@@ -7,7 +7,7 @@
  * the server tells a gap. Events are told from inside the arrival of what they tell.
  */
 import { HalleyError } from '../errors/index.js';
-import { encodeAuthBody, encodeOpList, OP, utf8Bytes } from '../protocol/index.js';
+import { encodeAuthBody, encodeOpList, encodeUtf8, OP } from '../protocol/index.js';
 import { type BodyInput, toBody } from './body-codec.js';
 import type { ClientEvents, ClientMessage, ClientState, GapEvent } from './client-events.js';
 import type { ClientSettings } from './client-options.js';
@@ -25,20 +25,8 @@ const AUTH_ROOMS_COUNT = 64;
 /** Operations per op 14 or 16: eleven bytes each at most, and a server takes 4,096. */
 const OPS_PER_REQUEST = 256;
 
-/** Somebody waits for the first op 8. */
-class Connecting {
-  resolve!: () => void;
-  reject!: (error: HalleyError) => void;
-  readonly promise = new Promise<void>((resolve, reject) => {
-    this.resolve = resolve;
-    this.reject = reject;
-  });
-
-  constructor() {
-    // Whoever does not wait has the event `close`; an unhandled rejection would end a Node process.
-    this.promise.catch(() => {});
-  }
-}
+/** Somebody waits for the first op 8: called with the error where it will never come. */
+type Connecting = (error?: HalleyError) => void;
 
 export class ClientCore {
   readonly #settings: ClientSettings;
@@ -53,7 +41,7 @@ export class ClientCore {
   #authOps: readonly number[] = [];
   /** Offset up to which pushes to all were told or missed, and of which epoch. */
   #all = { epoch: 0, offset: 0 };
-  #connecting: Connecting | undefined;
+  #connecting: Connecting[] = [];
   #hasAskedForLess = false;
 
   constructor(settings: ClientSettings) {
@@ -81,10 +69,7 @@ export class ClientCore {
         isOpen: () => this.state === 'open',
         ask: (op, body, onReply, onFailed) =>
           this.#requests.start(op, body, { timeoutMs: requestTimeoutMs, retry: false }, onReply, onFailed),
-        message: (message) => emit('message', message),
-        gap: (gap) => emit('gap', gap),
-        recovered: (event) => emit('recovered', event),
-        error: (error) => emit('error', error),
+        emit,
         unreadable: (problem) => this.#connection.abandon(OWN_CODE.UNREADABLE, problem),
       },
       settings.maxKeptMessages,
@@ -120,11 +105,13 @@ export class ClientCore {
   /** Connect and stay connected. Resolves when it is open for the first time; rejects with CLOSED where that will never be. */
   connect(): Promise<void> {
     if (this.state === 'open') return Promise.resolve();
-    if (this.#connecting !== undefined) return this.#connecting.promise;
-    const connecting = new Connecting();
-    this.#connecting = connecting;
+    const promise = new Promise<void>((resolve, reject) => {
+      this.#connecting.push((error) => (error === undefined ? resolve() : reject(error)));
+    });
+    // Whoever does not wait has the event `close`; an unhandled rejection would end a Node process.
+    promise.catch(() => {});
     this.#connection.connect();
-    return connecting.promise;
+    return promise;
   }
 
   /** Close and stay closed. What waits for an answer fails with CLOSED. */
@@ -178,18 +165,16 @@ export class ClientCore {
   #authBody(token: string, heartbeatS: number): Uint8Array<ArrayBuffer> {
     const { mid, platform, codec } = this.#settings;
     this.#authOps = [...this.#watched].slice(0, OPS_PER_REQUEST);
-    const primary = this.#rooms.primary;
     const auth = {
       ...(mid === undefined ? {} : { mid }),
-      ...(this.#key === '' ? {} : { key: this.#key }),
-      ...(token === '' ? {} : { token }),
-      ...(primary === '' ? {} : { roomId: primary }),
+      // An empty one is none.
+      ...{ key: this.#key, token, roomId: this.#rooms.primary },
       ...{ platform, codec: codec.name, extended: true, accepts: [...this.#authOps], heartbeatS },
     };
     let freeBytes = AUTH_BODY_BYTES - encodeAuthBody(auth).length;
     const { rooms } = this.#rooms.forAuth((names) =>
       names.slice(0, AUTH_ROOMS_COUNT).filter((name) => {
-        freeBytes -= utf8Bytes(JSON.stringify(name)) + 1;
+        freeBytes -= encodeUtf8(JSON.stringify(name)).length + 1;
         return freeBytes >= 0;
       }),
     );
@@ -237,16 +222,14 @@ export class ClientCore {
       if (ops.length > 0) this.#changeWatch(op, ops).catch((error: HalleyError) => this.#emitter.emit('error', error));
     }
     this.#rooms.welcomed(welcome);
-    this.#connecting?.resolve();
-    this.#connecting = undefined;
+    for (const settle of this.#connecting.splice(0)) settle();
   }
 
   #ended(isFinal: boolean, error: HalleyError): void {
     if (isFinal) {
       this.#requests.closed(error);
       this.#rooms.closed(error);
-      this.#connecting?.reject(error);
-      this.#connecting = undefined;
+      for (const settle of this.#connecting.splice(0)) settle(error);
     } else {
       this.#requests.disconnected();
       this.#rooms.disconnected();

@@ -1,18 +1,11 @@
 /** What a client tells. */
 import type { HalleyError } from '../errors/index.js';
 import { u64ToText } from '../protocol/index.js';
-import type { MessageBody } from './body-codec.js';
+import { MessageBody } from './body-codec.js';
 import type { Place } from './server-bodies.js';
 
 /** `waiting`: for the next attempt. `closed`: there will be none, until `connect` is called. */
 export type ClientState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
-
-/** The packet inside of a push. */
-export interface MessagePacket {
-  readonly op: number;
-  readonly seq: number;
-  readonly body: MessageBody;
-}
 
 /** A push. */
 export class ClientMessage {
@@ -31,16 +24,18 @@ export class ClientMessage {
   readonly #idLo: number;
 
   constructor(
-    packet: MessagePacket,
+    op: number,
+    seq: number,
+    body: Uint8Array<ArrayBuffer>,
     scope: ClientMessage['scope'],
     room: string | undefined,
     place: Place | undefined,
     idHi: number,
     idLo: number,
   ) {
-    this.op = packet.op;
-    this.seq = packet.seq;
-    this.body = packet.body;
+    this.op = op;
+    this.seq = seq;
+    this.body = MessageBody.view(body);
     this.scope = scope;
     this.room = room;
     this.epoch = place?.epoch;

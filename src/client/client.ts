@@ -14,16 +14,6 @@ export interface HalleyClientOptions extends ClientOptions {
 
 export class HalleyClient extends ClientCore {
   constructor({ WebSocket, ...options }: HalleyClientOptions) {
-    const http = {
-      ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
-      ...(options.timers === undefined ? {} : { timers: options.timers }),
-    };
-    super(
-      settingsOf(options, [
-        webSocketTransport(WebSocket === undefined ? {} : { WebSocket }),
-        sseTransport(http),
-        longPollTransport(http),
-      ]),
-    );
+    super(settingsOf(options, [webSocketTransport({ WebSocket }), sseTransport(options), longPollTransport(options)]));
   }
 }

@@ -68,7 +68,7 @@ export class Connection {
   #openSinceMs = 0;
   #windowMs = 0;
   #advice: Advice | undefined;
-  /** The one timer: deadline of the handshake, or of the next attempt. */
+  /** The one timer: deadline of the handshake, turn of a better transport, or next attempt. */
   #cancelTimer: () => void = () => {};
   #stopListening: (() => void) | undefined;
   #seq = 0;
@@ -128,7 +128,7 @@ export class Connection {
 
   #packet(op: number, body: Uint8Array | undefined): number {
     // 0 is the seq of pushes.
-    this.#seq = this.#seq === INT32_MAX ? 1 : this.#seq + 1;
+    this.#seq = (this.#seq % INT32_MAX) + 1;
     this.#link?.send(encodePacket(op, this.#seq, PUSH_VER, body));
     return this.#seq;
   }
@@ -152,7 +152,7 @@ export class Connection {
   }
 
   #open(attempt: number): void {
-    const transport = this.#choice.pick(this.#address);
+    const transport = this.#choice.pick(this.#address, this.#settings.timers.nowMs());
     if (transport === undefined) {
       const error = new HalleyError('NO_TRANSPORT', 'no transport takes this address', {
         address: this.#address,
@@ -210,9 +210,14 @@ export class Connection {
     const transport = this.#transport!;
     const isReconnect = this.#wasOpen;
     this.#cancelTimer();
-    this.#choice.worked(transport);
+    const { timers } = this.#settings;
     this.#nodes.succeeded();
-    this.#openSinceMs = this.#settings.timers.nowMs();
+    this.#openSinceMs = timers.nowMs();
+    const retryMs = this.#choice.worked(transport, this.#address, this.#openSinceMs);
+    if (retryMs !== undefined) {
+      const retry = () => this.abandon(OWN_CODE.BETTER, 'a better transport is tried again');
+      this.#cancelTimer = timers.schedule(retryMs, retry);
+    }
     this.#windowMs = welcome.reconnectWindowMs;
     this.#wasOpen = true;
     this.#attemptCount = 0;
@@ -232,8 +237,11 @@ export class Connection {
     const isServersWord = advice !== undefined || (code >= 3000 && code <= 3999);
     const { token } = this.#settings;
     if (wasOpen && this.#settings.timers.nowMs() - this.#openSinceMs >= STABLE_MS) this.#delay.reset();
-    if (!wasOpen && !isServersWord && this.#transport !== undefined) this.#choice.failed(this.#transport);
-    this.#giveUpLink(end, !isServersWord);
+    const isOwnWish = code === OWN_CODE.BETTER;
+    if (!wasOpen && !isServersWord && this.#transport !== undefined) {
+      if (this.#choice.failed(this.#transport, this.#address)) this.#nodes.again();
+    }
+    this.#giveUpLink(end, !isServersWord && !isOwnWish);
     if (advice !== undefined && advice.nodes.length > 0) this.#nodes.prefer(advice.nodes);
 
     const wantsToken = code === UNAUTHORIZED_CODE && typeof token === 'function' && !this.#isTokenFresh;
@@ -253,7 +261,7 @@ export class Connection {
     if (wasOpen) this.#links.emit('close', { code, reason, willReconnect: true });
     // A listener may have closed the client, or begun anew.
     if (this.state === 'waiting')
-      this.#wait(code, reason, mayRepair ? 0 : this.#delayMs(wasOpen, isServersWord, advice));
+      this.#wait(code, reason, mayRepair || isOwnWish ? 0 : this.#delayMs(wasOpen, isServersWord, advice));
   }
 
   #delayMs(wasOpen: boolean, isServersWord: boolean, advice: Advice | undefined): number {
@@ -294,6 +302,7 @@ export class Connection {
   #networkChanged(): void {
     this.#interval.useNetwork(this.#settings.network.id());
     this.#delay.reset();
+    this.#choice.forget();
     if (this.#state === 'waiting') void this.#try();
     else if (this.#state === 'open') this.#heartbeat.beatNow();
   }

@@ -1,9 +1,8 @@
 /**
  * Takes what a server sends apart: control packets bare, pushes out of op 9 and op 26.
  */
-import { Batch26Cursor, decodeUtf8, OP, PARSE, PacketCursor, type PacketHeader } from '../protocol/index.js';
-import { MessageBody } from './body-codec.js';
-import { ClientMessage, type MessagePacket } from './client-events.js';
+import { Batch26Cursor, decodeUtf8, OP, PARSE, PacketCursor } from '../protocol/index.js';
+import { ClientMessage } from './client-events.js';
 
 /** A message with a place in a sequence. */
 export type PlacedMessage = ClientMessage & { readonly offset: number };
@@ -22,27 +21,40 @@ export interface DownstreamSink {
  * @returns what was wrong, or undefined; packets in front of the fault have been handed out
  */
 export function readDownstream(bytes: Uint8Array<ArrayBuffer>, sink: DownstreamSink): string | undefined {
+  let problem: string | undefined;
+  const isWhole = eachPacket(bytes, (op, seq, body) => {
+    if (op === OP.RAW) problem = readRaw(body, sink);
+    else if (op === OP.BATCH) problem = readBatch(body, sink);
+    else sink.control(op, seq, body);
+    return problem === undefined;
+  });
+  return problem ?? (isWhole ? undefined : 'a packet is malformed');
+}
+
+/**
+ * The packets that stand back to back in `bytes`, with views of their bodies.
+ * @param take false: no more of them
+ * @returns true where it got to the end and nothing was malformed
+ */
+export function eachPacket(
+  bytes: Uint8Array<ArrayBuffer>,
+  take: (op: number, seq: number, body: Uint8Array<ArrayBuffer>) => boolean,
+): boolean {
   const packets = new PacketCursor();
   packets.reset(bytes, 0, bytes.length);
   while (packets.next()) {
     const { op, seq, bodyOffset, bodyBytes } = packets.header;
-    const body = bytes.subarray(bodyOffset, bodyOffset + bodyBytes);
-    let problem: string | undefined;
-    if (op === OP.RAW) problem = readRaw(body, sink);
-    else if (op === OP.BATCH) problem = readBatch(body, sink);
-    else sink.control(op, seq, body);
-    if (problem !== undefined) return problem;
+    if (!take(op, seq, bytes.subarray(bodyOffset, bodyOffset + bodyBytes))) return false;
   }
-  return packets.outcome === PARSE.OK ? undefined : 'a packet is malformed';
+  return packets.outcome === PARSE.OK;
 }
 
-function readRaw(body: Uint8Array<ArrayBuffer>, sink: DownstreamSink): string | undefined {
-  const packets = new PacketCursor();
-  packets.reset(body, 0, body.length);
-  while (packets.next()) {
-    sink.pushed(new ClientMessage(packetOf(packets.header, body), 'unknown', undefined, undefined, 0, 0));
-  }
-  return packets.outcome === PARSE.OK ? undefined : 'op 9 is malformed';
+function readRaw(bytes: Uint8Array<ArrayBuffer>, sink: DownstreamSink): string | undefined {
+  const isWhole = eachPacket(bytes, (op, seq, body) => {
+    sink.pushed(new ClientMessage(op, seq, body, 'unknown', undefined, undefined, 0, 0));
+    return true;
+  });
+  return isWhole ? undefined : 'op 9 is malformed';
 }
 
 /** One op-26 batch. */
@@ -72,14 +84,12 @@ export function placedBatch(body: Uint8Array<ArrayBuffer>): PlacedBatch | undefi
   const scope = isDirect ? 'direct' : room === '' ? 'all' : 'room';
   const messages: PlacedMessage[] = [];
   while (cursor.next()) {
-    const { messageOffset, idHi, idLo } = cursor;
+    const { messageOffset, idHi, idLo, header } = cursor;
+    const { op, seq, bodyOffset, bodyBytes } = header;
     const place = isDirect ? undefined : { epoch, offset: messageOffset };
-    const message = new ClientMessage(packetOf(cursor.header, body), scope, room || undefined, place, idHi, idLo);
+    const bytes = body.subarray(bodyOffset, bodyOffset + bodyBytes);
+    const message = new ClientMessage(op, seq, bytes, scope, room || undefined, place, idHi, idLo);
     messages.push(message as PlacedMessage);
   }
   return room === undefined || cursor.outcome !== PARSE.OK ? undefined : { scope, room, epoch, messages };
-}
-
-function packetOf({ op, seq, bodyOffset, bodyBytes }: PacketHeader, bytes: Uint8Array<ArrayBuffer>): MessagePacket {
-  return { op, seq, body: MessageBody.view(bytes.subarray(bodyOffset, bodyOffset + bodyBytes)) };
 }

@@ -5,8 +5,9 @@
  * Guarantees: one POST of packets at a time, so their order holds; what was written meanwhile goes together in the next one. A POST
  * whose fate is not known ends the link: sending it again could send it twice. After `close` nothing runs any more.
  */
+import { jsonCodec } from './body-codec.js';
 import { type FetchInit, type FetchPort, type FetchReply, hostTimers, type TimerPort } from './ports.js';
-import { adviceFrom } from './server-bodies.js';
+import { readAdvice } from './server-bodies.js';
 import { type Link, type LinkEnd, type LinkEvents, OWN_CODE, type Transport } from './transport.port.js';
 
 export interface HttpOptions {
@@ -16,19 +17,23 @@ export interface HttpOptions {
   readonly pollWaitMs?: number;
 }
 
-/** A connected session, for the loop that receives. */
+/** A connected session, for the requests that receive. */
 export interface HttpSession {
-  /** `GET path?session=...&query`, within the life of the link. */
+  readonly isOver: boolean;
+  /** `GET path?session=...&cursor=...` and `query`, within the life of the link. */
   get(path: string, query: string): Promise<FetchReply>;
-  message(bytes: Uint8Array<ArrayBuffer>): void;
-  /** Ends the link with what the node said. */
-  end(told: unknown, code: number, reason: string): void;
-  readonly isOver: () => boolean;
-  pause(delayMs: number): Promise<void>;
+  /** A message and its number. One that came before is dropped. @returns false for one of those */
+  message(cursor: number, bytes: Uint8Array<ArrayBuffer>): boolean;
+  /** Ends the link with what the node said: the JSON of an error body; otherwise with `reason`. */
+  end(told: Uint8Array, reason: string): void;
 }
 
-/** Receives until the session is over. What it throws is a lost connection. */
-export type Receive = (session: HttpSession) => Promise<void>;
+/** One request, from the cursor on. @returns false, or it throws, where nothing came of it: it is made again after a while */
+export type Receive = (session: HttpSession) => Promise<boolean>;
+
+/** Requests in a row of which nothing came before the link is given up; between them twice as long each time. */
+const MAX_FAILURES_COUNT = 3;
+const RETRY_MS = 250;
 
 export function httpTransport(
   name: string,
@@ -55,6 +60,7 @@ class HttpLink implements Link, HttpSession {
   readonly #events: LinkEvents;
   readonly #abort = new AbortController();
   #session = '';
+  #cursor = 0;
   #isOver = false;
   #unsent: Uint8Array<ArrayBuffer>[] = [];
   #isSending = false;
@@ -81,7 +87,7 @@ class HttpLink implements Link, HttpSession {
       }
       this.#session = session;
       void this.#flush();
-      await receive(this);
+      await this.#receive(receive);
     } catch (error) {
       this.#finish({ code: OWN_CODE.LOST, reason: String(error) });
     }
@@ -101,29 +107,45 @@ class HttpLink implements Link, HttpSession {
   }
 
   async get(path: string, query: string): Promise<FetchReply> {
-    const reply = await this.#fetch(`${this.#base}${path}?session=${encodeURIComponent(this.#session)}&${query}`, {
-      signal: this.#abort.signal,
-    });
+    const url = `${this.#base}${path}?session=${encodeURIComponent(this.#session)}&cursor=${this.#cursor}${query}`;
+    const reply = await this.#fetch(url, { signal: this.#abort.signal });
     if (!reply.ok) await this.#refused(reply);
     return reply;
   }
 
-  message(bytes: Uint8Array<ArrayBuffer>): void {
+  message(cursor: number, bytes: Uint8Array<ArrayBuffer>): boolean {
+    if (!(cursor > this.#cursor)) return false;
+    this.#cursor = cursor;
     if (!this.#isOver) this.#events.onMessage(bytes);
+    return true;
   }
 
-  end(told: unknown, code: number, reason: string): void {
-    const advice = adviceFrom(told);
-    this.#finish(advice === undefined ? { code, reason } : { code: advice.code, reason: advice.reason, advice });
+  end(told: Uint8Array, reason: string): void {
+    const advice = readAdvice(jsonCodec, told);
+    this.#finish(advice === undefined ? { code: OWN_CODE.LOST, reason } : { ...advice, advice });
   }
 
-  isOver = (): boolean => this.#isOver;
+  get isOver(): boolean {
+    return this.#isOver;
+  }
 
-  pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      // An abort leaves the timer: the loop then sees that it is over.
-      this.#timers.schedule(delayMs, resolve);
-    });
+  async #receive(receive: Receive): Promise<void> {
+    for (let failureCount = 0; !this.#isOver; ) {
+      let reason = 'the stream ended';
+      let isGood = false;
+      try {
+        isGood = await receive(this);
+      } catch (error) {
+        reason = String(error);
+      }
+      failureCount = isGood ? 0 : failureCount + 1;
+      if (failureCount > MAX_FAILURES_COUNT) this.#finish({ code: OWN_CODE.LOST, reason });
+      else if (!isGood && !this.#isOver) {
+        const delayMs = RETRY_MS * 2 ** failureCount;
+        // A link that ends leaves the timer, behind which it is seen.
+        await new Promise<void>((resolve) => void this.#timers.schedule(delayMs, resolve));
+      }
+    }
   }
 
   /** What is there goes in one POST; what is written meanwhile in the next. */
@@ -132,10 +154,10 @@ class HttpLink implements Link, HttpSession {
     this.#isSending = true;
     try {
       while (this.#unsent.length > 0 && !this.#isOver) {
-        const packets = joined(this.#unsent);
+        const packets = new Blob(this.#unsent);
         this.#unsent = [];
         const query = `/send?session=${encodeURIComponent(this.#session)}`;
-        const reply = await this.#post(query, 'application/octet-stream', packets);
+        const reply = await this.#post(query, 'application/octet-stream', new Uint8Array(await packets.arrayBuffer()));
         if (!reply.ok) await this.#refused(reply);
       }
     } catch (error) {
@@ -151,13 +173,8 @@ class HttpLink implements Link, HttpSession {
   }
 
   async #refused(reply: FetchReply): Promise<void> {
-    let told: unknown;
-    try {
-      told = await reply.json();
-    } catch {
-      // A proxy's page, say: the status is all there is.
-    }
-    this.end(told, OWN_CODE.LOST, `HTTP ${reply.status}`);
+    // A proxy's page, say, tells nothing: then the status is all there is.
+    this.end(new Uint8Array(await reply.arrayBuffer()), `HTTP ${reply.status}`);
   }
 
   #finish(end: LinkEnd): void {
@@ -172,15 +189,4 @@ class HttpLink implements Link, HttpSession {
     const url = `${this.#base}/close?session=${encodeURIComponent(session)}`;
     this.#fetch(url, { method: 'POST', keepalive: true }).catch(() => {});
   }
-}
-
-function joined(packets: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  if (packets.length === 1) return packets[0]!;
-  const bytes = new Uint8Array(packets.reduce((sum, packet) => sum + packet.length, 0));
-  let at = 0;
-  for (const packet of packets) {
-    bytes.set(packet, at);
-    at += packet.length;
-  }
-  return bytes;
 }

@@ -13,7 +13,7 @@
  * | the client with the usual transports; the same without any | client.ts; client-core.ts |
  * | what it tells | client-events.ts |
  * | the connection that comes back; when, where, how, and whether it is alive | connection.ts; reconnect-delay.ts, node-list.ts, transport-choice.ts, heartbeat.ts, adaptive-interval.ts |
- * | rooms: membership and recovery; the order of one room | rooms.ts; room-stream.ts |
+ * | rooms: membership and recovery, a few questions at a time; the order of one room | rooms.ts, question-queue.ts; room-stream.ts |
  * | ways to a node | websocket-transport.ts, sse-transport.ts, long-poll-transport.ts; tcp-transport.ts (a door of its own) |
  * | KIM's interfaces over it | kim-client.ts |
  *

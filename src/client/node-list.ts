@@ -46,6 +46,12 @@ export class NodeList {
     this.#triedCount = 0;
   }
 
+  /** The next attempt goes to the last address once more. */
+  again(): void {
+    this.#index -= 1;
+    this.#triedCount -= 1;
+  }
+
   /** Try these first. */
   prefer(nodes: readonly string[]): void {
     const preferred = nodes.map(normalAddress);

@@ -47,10 +47,6 @@ export class Requests {
     this.#send = send;
   }
 
-  get pendingCount(): number {
-    return this.#bySeq.size + this.#unsent.length;
-  }
-
   /** Exactly one of the two callbacks is called, the first from inside the arrival of the answer. @returns gives it up quietly */
   start(
     op: number,

@@ -11,9 +11,10 @@
 import { HalleyError } from '../errors/index.js';
 import { encodeUtf8, OP } from '../protocol/index.js';
 import type { BodyCodec } from './body-codec.js';
-import type { ClientMessage, GapEvent } from './client-events.js';
+import type { ClientEvents } from './client-events.js';
 import type { PlacedMessage } from './downstream.js';
 import type { TimerPort } from './ports.js';
+import { QuestionQueue } from './question-queue.js';
 import type { Reply } from './requests.js';
 import { RoomStream } from './room-stream.js';
 import {
@@ -38,10 +39,10 @@ export interface RoomsLinks {
     onReply: (reply: Reply) => void,
     onFailed: (error: HalleyError) => void,
   ) => () => void;
-  readonly message: (message: ClientMessage) => void;
-  readonly gap: (gap: GapEvent) => void;
-  readonly recovered: (event: { room: string; epoch: number; messageCount: number; to: number }) => void;
-  readonly error: (error: HalleyError) => void;
+  readonly emit: <Name extends 'message' | 'gap' | 'recovered' | 'error'>(
+    name: Name,
+    event: ClientEvents[Name],
+  ) => void;
   /** A body could not be read: the connection is of no use. */
   readonly unreadable: (problem: string) => void;
 }
@@ -61,6 +62,8 @@ interface Room {
 
 /** Rooms in one op 18 or 20: what a server takes by default. */
 const ROOMS_PER_REQUEST = 64;
+/** Questions under way: enough to hide the way to the node, and far below the 1,024 packets that it keeps waiting by default. */
+const MAX_QUESTIONS_COUNT = 16;
 /** Refusals "for now" of one hole before it is given up, and the bound of the random wait before the next question. */
 const MAX_TEMPORARY_COUNT = 6;
 const TEMPORARY_BASE_MS = 400;
@@ -73,6 +76,7 @@ export class Rooms {
   readonly #rooms = new Map<string, Room>();
   /** Left, and the server has not said so yet: what still arrives of them is not wanted. */
   readonly #leaving = new Set<string>();
+  readonly #questions: QuestionQueue;
   #primary = '';
   /** The primary room and the others in the auth body that is under way. */
   #authPrimary = '';
@@ -81,6 +85,7 @@ export class Rooms {
   constructor(links: RoomsLinks, maxKept: number, rooms: readonly string[], primary: string) {
     this.#links = links;
     this.#maxKept = maxKept;
+    this.#questions = new QuestionQueue(MAX_QUESTIONS_COUNT, links.isOpen);
     for (const name of rooms) {
       const room = this.#roomFor(name);
       room.isJoined = true;
@@ -98,11 +103,6 @@ export class Rooms {
 
   get primary(): string {
     return this.#primary;
-  }
-
-  /** Rooms of which something is missing at the moment. */
-  get behindCount(): number {
-    return [...this.#rooms.values()].filter((room) => room.stream.isBehind).length;
   }
 
   /**
@@ -145,6 +145,7 @@ export class Rooms {
 
   disconnected(): void {
     this.#leaving.clear();
+    this.#questions.clear();
     for (const room of [...this.#rooms.values()]) {
       this.#stopRecovery(room);
       room.stream.disconnected();
@@ -224,7 +225,7 @@ export class Rooms {
   }
 
   #newRoom(name: string): Room {
-    const { message, gap, recovered } = this.#links;
+    const { emit } = this.#links;
     const room: Room = {
       name,
       isJoined: false,
@@ -237,15 +238,15 @@ export class Rooms {
       stream: new RoomStream<PlacedMessage>(
         {
           deliver: (_epoch, one) => {
-            if (!room.isLeft) message(one);
+            if (!room.isLeft) emit('message', one);
           },
           gap: (hole) => {
-            if (!room.isLeft) gap({ scope: 'room', room: name, ...hole });
+            if (!room.isLeft) emit('gap', { scope: 'room', room: name, ...hole });
           },
           recovered: (messageCount, to) => {
             room.temporaryCount = 0;
             const epoch = room.stream.place?.epoch ?? 0;
-            if (!room.isLeft) recovered({ room: name, epoch, messageCount, to });
+            if (!room.isLeft) emit('recovered', { room: name, epoch, messageCount, to });
           },
           ask: (epoch, offset) => this.#recover(room, epoch, offset),
         },
@@ -291,9 +292,10 @@ export class Rooms {
     for (const waiter of waiters) waiter(result);
     if (waiters.length > 0) return;
     if (place !== undefined) {
-      this.#links.gap({ scope: 'room', room: room.name, from: place.offset + 1, epoch: place.epoch });
+      this.#links.emit('gap', { scope: 'room', room: room.name, from: place.offset + 1, epoch: place.epoch });
     }
-    this.#links.error(
+    this.#links.emit(
+      'error',
       new HalleyError('ROOM_REFUSED', 'the server refused a room', {
         room: room.name,
         code: error.code,
@@ -312,7 +314,7 @@ export class Rooms {
 
   #sendJoin(names: readonly string[]): void {
     for (const slice of slicesOf(names)) {
-      this.#links.ask(
+      this.#ask(
         OP.JOIN_ROOMS,
         this.#links.codec.encode(slice),
         ({ body }) => {
@@ -330,16 +332,11 @@ export class Rooms {
 
   #sendLeave(names: readonly string[]): void {
     for (const name of names) this.#leaving.add(name);
-    const settled = (slice: readonly string[]) => {
-      for (const name of slice) this.#leaving.delete(name);
-    };
     for (const slice of slicesOf(names)) {
-      this.#links.ask(
-        OP.LEAVE_ROOMS,
-        this.#links.codec.encode(slice),
-        () => settled(slice),
-        () => settled(slice),
-      );
+      const settled = () => {
+        for (const name of slice) this.#leaving.delete(name);
+      };
+      this.#ask(OP.LEAVE_ROOMS, this.#links.codec.encode(slice), settled, settled);
     }
   }
 
@@ -347,7 +344,7 @@ export class Rooms {
     const name = this.#primary;
     const wasLeft = previous !== '' && !this.#rooms.has(previous);
     if (wasLeft) this.#leaving.add(previous);
-    this.#links.ask(
+    this.#ask(
       OP.CHANGE_ROOM,
       encodeUtf8(name),
       () => {
@@ -363,6 +360,29 @@ export class Rooms {
       () => {
         if (wasLeft) this.#leaving.delete(previous);
       },
+    );
+  }
+
+  /** In its turn. @returns gives it up quietly */
+  #ask(
+    op: number,
+    body: Uint8Array,
+    onReply: (reply: Reply) => void,
+    onFailed: (error: HalleyError) => void,
+  ): () => void {
+    return this.#questions.add((settled) =>
+      this.#links.ask(
+        op,
+        body,
+        (reply) => {
+          settled();
+          onReply(reply);
+        },
+        (error) => {
+          settled();
+          onFailed(error);
+        },
+      ),
     );
   }
 
@@ -382,15 +402,10 @@ export class Rooms {
           answer.flatMap(({ messages }) => messages),
         );
     };
-    room.cancelRecovery = this.#links.ask(
-      OP.RECOVER,
-      codec.encode({ room: room.name, epoch, offset }),
-      answered,
-      (error) => {
-        room.cancelRecovery = undefined;
-        if (error.code === 'REQUEST_TIMEOUT') this.#recoverLater(room, epoch, offset);
-      },
-    );
+    room.cancelRecovery = this.#ask(OP.RECOVER, codec.encode({ room: room.name, epoch, offset }), answered, (error) => {
+      room.cancelRecovery = undefined;
+      if (error.code === 'REQUEST_TIMEOUT') this.#recoverLater(room, epoch, offset);
+    });
   }
 
   #recoverLater(room: Room, epoch: number, offset: number): void {

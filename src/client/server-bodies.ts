@@ -5,9 +5,9 @@
  * The readers of protocol/ do the same with every check; they know both codecs, and MessagePack alone is larger than all of
  * this client.
  */
-import { OP, PARSE, PacketCursor } from '../protocol/index.js';
+import { OP } from '../protocol/index.js';
 import type { BodyCodec } from './body-codec.js';
-import { type PlacedBatch, placedBatch } from './downstream.js';
+import { eachPacket, type PlacedBatch, placedBatch } from './downstream.js';
 import type { Advice } from './transport.port.js';
 
 /** Where a room's sequence stands. */
@@ -79,11 +79,11 @@ export function readWelcome(codec: BodyCodec, body: Uint8Array): Welcome {
   };
 }
 
-/** Op 6, decoded, or the error body of an HTTP answer. */
-export function adviceFrom(value: unknown): Advice | undefined {
-  const told = members(value);
-  const code = count(told?.['code']);
-  if (told === undefined || code === 0) return undefined;
+/** Op 6, or the error body of an HTTP answer. */
+export function readAdvice(codec: BodyCodec, body: Uint8Array): Advice | undefined {
+  const told = members(decode(codec, body)) ?? {};
+  const code = count(told['code']);
+  if (code === 0) return undefined;
   const nodes = told['nodes'];
   return {
     code,
@@ -92,10 +92,6 @@ export function adviceFrom(value: unknown): Advice | undefined {
     retryAfterMs: count(told['retry_after_ms']),
     nodes: Array.isArray(nodes) ? nodes.filter((node) => typeof node === 'string') : [],
   };
-}
-
-export function readAdvice(codec: BodyCodec, body: Uint8Array): Advice | undefined {
-  return adviceFrom(decode(codec, body));
 }
 
 /** Op 19 and 21. */
@@ -139,13 +135,10 @@ export function readRecovered(codec: BodyCodec, body: Uint8Array<ArrayBuffer>): 
     return answerError(refusal['error'])?.temporary === true ? 'temporary' : 'refused';
   }
   const batches: PlacedBatch[] = [];
-  const cursor = new PacketCursor();
-  cursor.reset(body, 0, body.length);
-  while (cursor.next()) {
-    const { op, bodyOffset, bodyBytes } = cursor.header;
-    const batch = placedBatch(body.subarray(bodyOffset, bodyOffset + bodyBytes));
-    if (op !== OP.BATCH || batch === undefined) return undefined;
-    batches.push(batch);
-  }
-  return cursor.outcome === PARSE.OK ? batches : undefined;
+  const isWhole = eachPacket(body, (op, _seq, bytes) => {
+    const batch = op === OP.BATCH ? placedBatch(bytes) : undefined;
+    if (batch !== undefined) batches.push(batch);
+    return batch !== undefined;
+  });
+  return isWhole ? batches : undefined;
 }

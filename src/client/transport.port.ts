@@ -47,4 +47,12 @@ export interface Transport {
 }
 
 /** Close codes of the client's own making; servers do not send them. */
-export const OWN_CODE = { BYE: 1000, LOST: 1006, NO_ANSWER: 4901, UNREADABLE: 4902, NOT_OPENED: 4903 } as const;
+export const OWN_CODE = {
+  BYE: 1000,
+  LOST: 1006,
+  NO_ANSWER: 4901,
+  UNREADABLE: 4902,
+  NOT_OPENED: 4903,
+  /** A slower transport makes room for the turn of a better one. */
+  BETTER: 4904,
+} as const;

@@ -20,9 +20,6 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string) => WebSocketLike;
 
-/** A close frame holds at most 123 bytes of reason, and what an error quotes may be anything. */
-const PLAIN_REASON = /^[ -~]{0,123}$/;
-
 export function webSocketTransport(options: { readonly WebSocket?: unknown } = {}): Transport {
   const Socket = (options.WebSocket ?? hostGlobals().WebSocket) as WebSocketConstructor | undefined;
   return {
@@ -64,16 +61,12 @@ function open(Socket: WebSocketConstructor, url: string, authBody: Uint8Array<Ar
     send: (packet) => {
       if (isOpen && !isOver) socket?.send(packet);
     },
-    close: (code, reason) => {
-      if (socket === undefined || isOver) {
-        isOver = true;
-        return;
-      }
+    close: (code) => {
+      if (isOver) return;
       isOver = true;
-      if (code !== OWN_CODE.BYE && socket.terminate !== undefined) socket.terminate();
-      else if (code === OWN_CODE.BYE || (code >= 3000 && code <= 4999)) {
-        socket.close(code, PLAIN_REASON.test(reason) ? reason : '');
-      } else socket.close();
+      if (code === OWN_CODE.BYE) socket?.close(code);
+      else if (socket?.terminate === undefined) socket?.close();
+      else socket.terminate();
     },
   };
 }

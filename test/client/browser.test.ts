@@ -54,7 +54,9 @@ beforeAll(async () => {
   });
   files.listen(0, '127.0.0.1');
   await once(files, 'listening');
-  halley = await startHalley({ env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn' } });
+  halley = await startHalley({
+    env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn', HALLEY_RECONNECT_WINDOW_MS: '0' },
+  });
   cutter = await startCutter(halley.wsPort);
 });
 afterEach(async () => {

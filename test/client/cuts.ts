@@ -4,8 +4,9 @@
  */
 import WebSocket from 'ws';
 import { HalleyClient } from '../../src/client/index.js';
-import { eventually, post, startHalley } from '../kit/index.js';
-import { startCutter } from './cutter.js';
+import { startNodes, stopNodes } from '../cluster/nodes.js';
+import { eventually, type HalleyProcess, post, startHalley, startRedis } from '../kit/index.js';
+import { type Cutter, startCutter } from './cutter.js';
 
 export interface CutsResult {
   readonly publishedCount: number;
@@ -13,20 +14,48 @@ export interface CutsResult {
   readonly toldMissingCount: number;
   readonly recoveredCount: number;
   readonly reconnectCount: number;
+  /** Reconnects that ended on another node than the connection before. */
+  readonly crossingCount: number;
   /** What contradicts the promise; empty: nothing. */
   readonly problems: readonly string[];
 }
 
-/** @param history `live:400:600` */
-export async function runCuts(cutCount: number, history: string, seed: number): Promise<CutsResult> {
-  const halley = await startHalley({ env: { HALLEY_HISTORY_ROOMS: history, HALLEY_LOG_LEVEL: 'warn' } });
-  const cutter = await startCutter(halley.wsPort);
+/** 0: whoever is cut comes back by its own backoff, as often as the test wants. */
+const ENV = { HALLEY_LOG_LEVEL: 'warn', HALLEY_RECONNECT_WINDOW_MS: '0' };
+
+interface CutNodes {
+  readonly nodes: readonly HalleyProcess[];
+  stop(): Promise<void>;
+}
+
+/** One node with its history in memory. @param history `live:400:600` */
+export async function oneNode(history: string): Promise<CutNodes> {
+  const halley = await startHalley({ env: { ...ENV, HALLEY_HISTORY_ROOMS: history } });
+  return { nodes: [halley], stop: async () => void (await halley.stop()) };
+}
+
+/** Two nodes with their history in a Redis of their own. */
+export async function twoNodes(history: string): Promise<CutNodes> {
+  const redis = await startRedis();
+  const nodes = await startNodes(redis.url, 2, { prefix: 'sdkcuts', env: { ...ENV, HALLEY_HISTORY_ROOMS: history } });
+  return {
+    nodes,
+    stop: async () => {
+      await stopNodes(nodes);
+      await redis.remove();
+    },
+  };
+}
+
+export async function runCuts(start: () => Promise<CutNodes>, cutCount: number, seed: number): Promise<CutsResult> {
+  const { nodes, stop } = await start();
+  const cutters = await Promise.all(nodes.map(({ wsPort }) => startCutter(wsPort)));
   const random = randomOf(seed);
   const room = 'live://cuts';
   // Somebody stays, so that the room and its history live on.
-  const anchor = new HalleyClient({ nodes: [halley.wsUrl], WebSocket, mid: 1, rooms: [room] });
+  const anchor = new HalleyClient({ nodes: [nodes[0]!.wsUrl], WebSocket, mid: 1, rooms: [room] });
   const client = new HalleyClient({
-    nodes: [cutter.wsUrl],
+    nodes: cutters.map(({ wsUrl }) => wsUrl),
     WebSocket,
     mid: 2,
     rooms: [room],
@@ -39,6 +68,8 @@ export async function runCuts(cutCount: number, history: string, seed: number): 
   let toldMissingCount = 0;
   let recoveredCount = 0;
   let openCount = 0;
+  let crossingCount = 0;
+  let current = '';
   let isDone = false;
   try {
     client.on('message', ({ offset, body }) => {
@@ -57,8 +88,10 @@ export async function runCuts(cutCount: number, history: string, seed: number): 
       recoveredCount += messageCount;
     });
     client.on('error', (error) => problems.push(String(error)));
-    client.on('open', () => {
+    client.on('open', ({ address }) => {
       openCount += 1;
+      if (current !== '' && address !== current) crossingCount += 1;
+      current = address;
     });
     await Promise.all([anchor.connect(), client.connect()]);
 
@@ -72,24 +105,14 @@ export async function runCuts(cutCount: number, history: string, seed: number): 
           publishedCount += 1;
           commands.push({ room, op: 1000, body: String(publishedCount) });
         }
-        if (commands.length > 0) await post(`${halley.httpUrl}/halley/push/batch`, commands);
+        if (commands.length > 0) await post(`${nodes[0]!.httpUrl}/halley/push/batch`, commands);
         await delay(10);
       }
     })();
     for (let cut = 0; cut < cutCount; cut++) {
       await delay(20 + random() * 150);
-      // Some cuts last, some hit the moment in which the client is coming back, some are noticed late.
-      const kind = random();
-      if (kind < 0.4) cutter.cut();
-      else if (kind < 0.8) {
-        cutter.refuse();
-        await delay(random() * 200);
-        cutter.accept();
-      } else {
-        cutter.hold();
-        await delay(random() * 100);
-        cutter.cut();
-      }
+      // The node that the client is on; between two, what follows ends on either.
+      await cutOnce(cutters.find(({ wsUrl }) => wsUrl === current) ?? cutters[0]!, random);
     }
     isDone = true;
     await publishing;
@@ -103,14 +126,30 @@ export async function runCuts(cutCount: number, history: string, seed: number): 
       toldMissingCount,
       recoveredCount,
       reconnectCount: openCount - 1,
+      crossingCount,
       problems,
     };
   } finally {
     isDone = true;
     client.close();
     anchor.close();
-    await cutter.close();
-    await halley.stop();
+    await Promise.all(cutters.map((cutter) => cutter.close()));
+    await stop();
+  }
+}
+
+/** Some cuts last, some hit the moment in which the client is coming back, some are noticed late. */
+async function cutOnce(cutter: Cutter, random: () => number): Promise<void> {
+  const kind = random();
+  if (kind < 0.4) cutter.cut();
+  else if (kind < 0.8) {
+    cutter.refuse();
+    await delay(random() * 200);
+    cutter.accept();
+  } else {
+    cutter.hold();
+    await delay(random() * 100);
+    cutter.cut();
   }
 }
 

@@ -1,7 +1,5 @@
-/** The SDK over its other transports: server-sent events, long-poll, TCP framing; and how it falls back to them. */
-
-import { once } from 'node:events';
-import { connect as connectTcp, createServer, type Socket } from 'node:net';
+/** The SDK over its other transports, all against the doors of a real node: TLS, server-sent events, long-poll, TCP; and how it falls back. */
+import { connect as connectTcp, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import {
@@ -10,30 +8,58 @@ import {
   longPollTransport,
   sseTransport,
   type Transport,
+  webSocketTransport,
 } from '../../src/client/index.js';
-import { tcpTransport } from '../../src/client/tcp-transport.js';
-import { eventually, type HalleyProcess, post, pushRoom, startHalley } from '../kit/index.js';
-import { type HttpFront, startHttpFront } from './http-front.js';
+import { type DuplexLike, tcpTransport } from '../../src/client/tcp-transport.js';
+import {
+  eventually,
+  type HalleyProcess,
+  makeTlsDirectory,
+  nodeEmpty,
+  nodeStats,
+  post,
+  pushRoom,
+  startHalley,
+  type TlsDirectory,
+} from '../kit/index.js';
+import { type Cutter, startCutter } from './cutter.js';
+import { type Middlebox, startMiddlebox } from './middlebox.js';
 
+let tls: TlsDirectory;
 let halley: HalleyProcess;
-let front: HttpFront;
+let box: Middlebox;
+let tcpCutter: Cutter;
 const clients: HalleyClient[] = [];
 
 beforeAll(async () => {
-  halley = await startHalley({ env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn' } });
+  tls = await makeTlsDirectory();
+  halley = await startHalley({
+    env: {
+      HALLEY_HISTORY_ROOMS: 'live:400:600',
+      HALLEY_LOG_LEVEL: 'warn',
+      HALLEY_RECONNECT_WINDOW_MS: '0',
+      HALLEY_TLS_CERT_FILE: tls.own.certFile,
+      HALLEY_TLS_KEY_FILE: tls.own.keyFile,
+      HALLEY_TLS_WS_PORT: '0',
+    },
+  });
+  tcpCutter = await startCutter(halley.tcpPort);
 });
 afterEach(async () => {
   for (const client of clients.splice(0)) client.close();
-  await front.close();
+  await nodeEmpty(halley.httpUrl);
+  await box?.close();
 });
 afterAll(async () => {
+  await tcpCutter.close();
   expect(await halley.stop()).toBe(0);
+  await tls.remove();
 });
 
 async function connected(options: Partial<HalleyClientOptions>): Promise<{ client: HalleyClient; texts: string[] }> {
   const texts: string[] = [];
   const client = new HalleyClient({
-    nodes: [front.wsUrl],
+    nodes: [halley.wsUrl],
     WebSocket,
     mid: 3,
     backoff: { baseMs: 20, capMs: 100 },
@@ -50,26 +76,31 @@ describe.each([
   ['long-poll', () => longPollTransport()],
 ] as const)('over %s', (name, transport: () => Transport) => {
   it('a client gets every push once and in order, sends, asks and leaves, though its requests are cut', async () => {
-    front = await startHttpFront(halley.wsUrl);
+    box = await startMiddlebox(halley.wsPort);
     const room = `live://${name}`;
     const opened: string[] = [];
-    const { client, texts } = await connected({ transports: [transport()], rooms: [room], key: `over-${name}` });
+    const { client, texts } = await connected({
+      nodes: [box.wsUrl],
+      transports: [transport()],
+      rooms: [room],
+      key: `over-${name}`,
+    });
     client.on('open', (event) => void opened.push(event.transport));
     expect(await client.request(1500, 'up')).toMatchObject({ op: 1500 });
     for (let n = 1; n <= 30; n++) {
       await pushRoom(halley.httpUrl, room, String(n));
-      if (n % 10 === 0) front.cutStreams();
+      if (n % 10 === 0) box.cutStreams();
     }
     await eventually(() => texts.length >= 30, 10_000, '30 messages');
     expect(texts).toEqual(Array.from({ length: 30 }, (_, index) => String(index + 1)));
     expect(opened).toEqual([]);
     expect(await client.join('live://other')).toMatchObject([{ room: 'live://other' }]);
     client.close();
-    await eventually(() => front.sessionCount === 0, 5_000, 'the session to end');
+    // Not by a timeout: its POST says so.
+    await nodeEmpty(halley.httpUrl);
   });
 
   it('a client hears from the node why it was closed', async () => {
-    front = await startHttpFront(halley.wsUrl);
     const closes: unknown[] = [];
     const { client } = await connected({ transports: [transport()], key: `kicked-${name}` });
     client.on('close', (event) => void closes.push(event));
@@ -84,7 +115,6 @@ describe.each([
   });
 
   it('a client that the node refuses at the connect hears why', async () => {
-    front = await startHttpFront(halley.wsUrl);
     const refused = connected({ transports: [transport()], key: 'k'.repeat(300) });
     await expect(refused).rejects.toMatchObject({ code: 'CLOSED', details: { code: 3504 } });
   });
@@ -92,8 +122,8 @@ describe.each([
 
 describe('falling back', () => {
   it('goes from a WebSocket that never opens to server-sent events, and begins with those from then on', async () => {
-    front = await startHttpFront(halley.wsUrl);
-    const { client } = await connected({});
+    box = await startMiddlebox(halley.wsPort);
+    const { client } = await connected({ nodes: [box.wsUrl] });
     const opened: string[] = [];
     client.on('open', ({ transport }) => void opened.push(transport));
     await post(`${halley.httpUrl}/halley/disconnect`, {
@@ -104,15 +134,16 @@ describe('falling back', () => {
     });
     await eventually(() => opened.length > 0, 5_000, 'a reconnect');
     expect(opened).toEqual(['sse']);
-    expect(front.requestCounts.get('/sub/connect')).toBe(2);
+    expect(box.requestCounts.get('/sub/connect')).toBe(2);
+    expect(box.upgradeCount).toBe(2);
   });
 
   it('goes on to long-poll where streams are held back, after two deadlines', async () => {
-    front = await startHttpFront(halley.wsUrl);
-    front.holdStreams();
+    box = await startMiddlebox(halley.wsPort);
+    box.holdStreams();
     let transport = '';
     const client = new HalleyClient({
-      nodes: [front.wsUrl],
+      nodes: [box.wsUrl],
       WebSocket,
       mid: 3,
       handshakeTimeoutMs: 300,
@@ -124,50 +155,92 @@ describe('falling back', () => {
     });
     await client.connect();
     expect(transport).toBe('long-poll');
-    expect(front.requestCounts.get('/sub/sse')).toBe(2);
+    expect(box.requestCounts.get('/sub/sse')).toBe(2);
     // The links that were given up are not left behind.
-    await eventually(() => front.sessionCount === 1, 5_000, 'the sessions of the streams to end');
+    await eventually(() => channelCount(1), 5_000, 'the sessions of the streams to end');
   });
 });
 
-it('over TCP packets come out of the stream whole, however it is split', async () => {
-  front = await startHttpFront(halley.wsUrl);
-  const sockets: Socket[] = [];
-  // goim's TCP in front of the node: the same packets without frames, a few bytes at a time.
-  const server = createServer((socket) => {
-    sockets.push(socket);
-    const upstream = new WebSocket(halley.wsUrl, { perMessageDeflate: false });
-    const early: Buffer[] = [];
-    socket.on('data', (chunk) => {
-      if (upstream.readyState === WebSocket.OPEN) upstream.send(chunk);
-      else early.push(chunk);
-    });
-    upstream.on('open', () => upstream.send(Buffer.concat(early.splice(0))));
-    upstream.on('message', (data: Buffer) => {
-      for (let at = 0; at < data.length; at += 7) socket.write(data.subarray(at, at + 7));
-    });
-    socket.on('error', () => {});
-    socket.on('close', () => upstream.close());
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  try {
-    const transports = [tcpTransport((host, tcpPort) => connectTcp({ host, port: tcpPort, noDelay: true }))];
+describe('over TCP', () => {
+  /** What arrives comes in pieces of seven bytes. */
+  function split(socket: Socket): DuplexLike {
+    return {
+      on: (event: string, listener: (value: never) => void) => {
+        if (event !== 'data') return socket.on(event, listener as () => void);
+        return socket.on('data', (chunk: Buffer) => {
+          for (let at = 0; at < chunk.length; at += 7)
+            (listener as (piece: Uint8Array) => void)(chunk.subarray(at, at + 7));
+        });
+      },
+      write: (bytes) => socket.write(bytes),
+      end: () => socket.end(),
+      destroy: () => socket.destroy(),
+    };
+  }
+
+  it('packets come out of the stream whole, however it is split, and a cut loses nothing', async () => {
+    const transports = [tcpTransport((host, port) => split(connectTcp({ host, port, noDelay: true })))];
     const { client, texts } = await connected({
-      nodes: [`tcp://127.0.0.1:${port}`],
+      nodes: [`tcp://127.0.0.1:${tcpCutter.port}`],
       transports,
       rooms: ['live://tcp'],
     });
     for (const text of ['1', '2', '3']) await pushRoom(halley.httpUrl, 'live://tcp', text);
     await eventually(() => texts.length === 3, 5_000, 'three messages');
-    sockets[0]!.destroy();
+    tcpCutter.cut();
     await pushRoom(halley.httpUrl, 'live://tcp', '4');
     await eventually(() => texts.length === 4, 5_000, 'the fourth message');
     expect(texts).toEqual(['1', '2', '3', '4']);
-    client.close();
-  } finally {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  }
+    expect(await client.request(1500, 'up')).toMatchObject({ op: 1500 });
+  });
+
+  it('a client hears from the node why it was closed, and one that is refused, too', async () => {
+    const transports = [tcpTransport((host, port) => connectTcp({ host, port, noDelay: true }))];
+    const nodes = [`tcp://127.0.0.1:${halley.tcpPort}`];
+    const closes: unknown[] = [];
+    const { client } = await connected({ nodes, transports, key: 'kicked-tcp' });
+    client.on('close', (event) => void closes.push(event));
+    await post(`${halley.httpUrl}/halley/disconnect`, {
+      ...{ keys: ['kicked-tcp'], code: 3501, reason: 'enough', reconnect: false },
+    });
+    await eventually(() => client.state === 'closed', 5_000, 'the end');
+    expect(closes).toEqual([{ code: 3501, reason: 'enough', willReconnect: false }]);
+  });
 });
+
+describe('over TLS', () => {
+  const secured = (ca: string) =>
+    class extends WebSocket {
+      constructor(url: string) {
+        super(url, { ca });
+      }
+    };
+
+  it('a client connects to the wss door and gets the pushes of its rooms', async () => {
+    const transports = [webSocketTransport({ WebSocket: secured(tls.ca) })];
+    const { texts } = await connected({ nodes: [halley.wssUrl], transports, rooms: ['live://tls'] });
+    await pushRoom(halley.httpUrl, 'live://tls', 'over TLS');
+    await eventually(() => texts.length === 1, 5_000, 'a message');
+    expect(texts).toEqual(['over TLS']);
+  });
+
+  it('a certificate that nobody vouches for is no connection, and the next node is tried at once', async () => {
+    const reasons: string[] = [];
+    const transports = [webSocketTransport({ WebSocket })];
+    const client = new HalleyClient({ nodes: [halley.wssUrl, halley.wsUrl], transports, mid: 3 });
+    clients.push(client);
+    client.on('reconnecting', ({ delayMs, code }) => void reasons.push(`${code} ${delayMs}`));
+    let address = '';
+    client.on('open', (event) => {
+      address = event.address;
+    });
+    await client.connect();
+    expect(reasons).toEqual(['1006 0']);
+    expect(address).toBe(halley.wsUrl);
+  });
+});
+
+async function channelCount(count: number): Promise<true | undefined> {
+  const { totals } = await nodeStats(halley.httpUrl);
+  return totals.channels === count || undefined;
+}

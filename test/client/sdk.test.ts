@@ -17,7 +17,9 @@ let halley: HalleyProcess;
 let cutter: Cutter;
 
 beforeAll(async () => {
-  halley = await startHalley({ env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn' } });
+  halley = await startHalley({
+    env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn', HALLEY_RECONNECT_WINDOW_MS: '0' },
+  });
   cutter = await startCutter(halley.wsPort);
 });
 afterEach(async () => {
@@ -240,3 +242,50 @@ it('a client fetches a new token where the server says that the old one is no go
     await node.stop();
   }
 });
+
+it('a client with 1,000 rooms behind catches up in all of them over one connection', async () => {
+  const names = Array.from({ length: 1_000 }, (_, index) => `live://behind-${index}`);
+  const node = await startHalley({
+    env: {
+      HALLEY_HISTORY_ROOMS: 'live:10:600',
+      HALLEY_LIMITS_ROOMS_PER_CHANNEL: '1000',
+      // 512 packets may wait on an open channel, half of what the client has to ask.
+      HALLEY_LIMITS_PRE_AUTH_PACKETS: '32',
+      HALLEY_RECONNECT_WINDOW_MS: '0',
+      HALLEY_LOG_LEVEL: 'warn',
+    },
+  });
+  const nodeCutter = await startCutter(node.wsPort);
+  const pushAll = async (body: string) => {
+    for (let at = 0; at < names.length; at += 250) {
+      const commands = names.slice(at, at + 250).map((room) => ({ room, op: 1000, body }));
+      await post(`${node.httpUrl}/halley/push/batch`, commands);
+    }
+  };
+  const anchor = new Told({ nodes: [node.wsUrl], rooms: names });
+  const told = new Told({ nodes: [nodeCutter.wsUrl], rooms: names });
+  try {
+    await Promise.all([anchor.connect(), told.connect()]);
+    // Most did not find room in the auth body and are joined behind it.
+    await Promise.all([anchor.client.join(names), told.client.join(names)]);
+    await pushAll('1');
+    await Promise.all([anchor.count(1_000), told.count(1_000)]);
+    nodeCutter.refuse();
+    await eventually(() => told.closes.length > 0, 5_000, 'the cut');
+    await pushAll('2');
+    await pushAll('3');
+    await anchor.count(3_000);
+    nodeCutter.accept();
+    await told.count(3_000);
+    expect(told.gaps).toEqual([]);
+    expect(told.errors).toEqual([]);
+    expect(told.closes).toHaveLength(1);
+    for (const name of names) {
+      expect(told.messages.filter(({ room }) => room === name).map(({ body }) => body.text())).toEqual(['1', '2', '3']);
+    }
+  } finally {
+    for (const { client } of [anchor, told]) client.close();
+    await nodeCutter.close();
+    await node.stop();
+  }
+}, 60_000);

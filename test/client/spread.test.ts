@@ -1,15 +1,31 @@
 import { expect, it } from 'vitest';
-import { runSpread } from './spread.js';
+import { runSpread, type SpreadResult } from './spread.js';
 
-it('500 clients come back spread over the window that the node gave, no second above twice the average', async () => {
-  const { perSecond, averagePerSecond } = await runSpread(500, 3_000, 0);
-  expect(perSecond.reduce((sum, count) => sum + count, 0)).toBe(500);
-  expect(perSecond.length).toBeGreaterThanOrEqual(3);
-  expect(Math.max(...perSecond)).toBeLessThanOrEqual(2 * averagePerSecond);
+function expectSpread(
+  { firstsPerSec, repeatsPerSec, opensPerSec, averagePerSec }: SpreadResult,
+  clientCount: number,
+): void {
+  expect(firstsPerSec.reduce((sum, count) => sum + count, 0)).toBe(clientCount);
+  expect(opensPerSec.reduce((sum, count) => sum + count, 0)).toBe(clientCount);
+  expect(firstsPerSec.length).toBeGreaterThanOrEqual(3);
+  for (const perSec of [firstsPerSec, repeatsPerSec])
+    expect(Math.max(0, ...perSec)).toBeLessThanOrEqual(2 * averagePerSec);
+}
+
+it('500 clients whose node shuts down come back spread over the window of its op 6, no second above twice the average', async () => {
+  const result = await runSpread({ clientCount: 500, windowMs: 5_000, signal: 'SIGTERM', downMs: 0 });
+  expectSpread(result, 500);
+  expect(result.codes).toEqual([3000]);
+}, 60_000);
+
+it('500 clients whose node is killed come back spread over the window of its op 8', async () => {
+  const result = await runSpread({ clientCount: 500, windowMs: 5_000, signal: 'SIGKILL', downMs: 0 });
+  expectSpread(result, 500);
+  expect(result.codes).toEqual([1006]);
 }, 60_000);
 
 it('who finds the node still away spreads out again over the same window', async () => {
-  const { perSecond, averagePerSecond } = await runSpread(300, 3_000, 1_500);
-  expect(perSecond.reduce((sum, count) => sum + count, 0)).toBe(300);
-  expect(Math.max(...perSecond)).toBeLessThanOrEqual(2 * averagePerSecond);
-}, 60_000);
+  const result = await runSpread({ clientCount: 500, windowMs: 10_000, signal: 'SIGKILL', downMs: 2_000 });
+  expectSpread(result, 500);
+  expect(result.repeatsPerSec.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+}, 90_000);

@@ -1,76 +1,116 @@
 /**
- * Many clients through the restart of their node: when each came back. The node is the least that the handshake needs, so that the
- * machine's two cores go to the clients, and its op 8 gives the window.
+ * Many clients through a restart of their real node, on the same port with the same data directory: when each came back. Above a
+ * thousand the clients live in processes of their own, so that one event loop does not spread what it is to measure.
  */
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import WebSocket, { WebSocketServer } from 'ws';
-import { HalleyClient } from '../../src/client/index.js';
-import { encodePacket, encodeUtf8, OP } from '../../src/protocol/index.js';
-import { eventually } from '../kit/index.js';
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { eventually, type HalleyProcess, startHalley } from '../kit/index.js';
 
-export interface SpreadResult {
-  /** Clients that came back in each second after the restart. */
-  readonly perSecond: readonly number[];
-  /** Clients per second if they came back evenly over the window. */
-  readonly averagePerSecond: number;
+const CLIENTS = fileURLToPath(new URL('./spread-clients.mjs', import.meta.url));
+const CLIENTS_PER_PROCESS = 1_250;
+
+export interface SpreadOptions {
+  readonly clientCount: number;
+  /** What the node advises, in op 6 and in op 8. */
+  readonly windowMs: number;
+  /** SIGTERM: op 6 tells each client. SIGKILL: nobody is told anything, and the window is that of op 8. */
+  readonly signal: 'SIGTERM' | 'SIGKILL';
+  /** The node is away for so long beyond its own start; who tries meanwhile waits again. */
+  readonly downMs: number;
 }
 
-/** @param downMs the node is away for so long; who tries meanwhile waits again */
-export async function runSpread(clientCount: number, windowMs: number, downMs: number): Promise<SpreadResult> {
-  let node = await startNode(0, windowMs);
-  const { port } = node;
-  const backMs: number[] = [];
-  let restartedMs = Number.POSITIVE_INFINITY;
-  const clients = Array.from({ length: clientCount }, () => {
-    const client = new HalleyClient({
-      nodes: [`ws://127.0.0.1:${port}/sub`],
-      WebSocket,
-      mid: 1,
-      handshakeTimeoutMs: 60_000,
-    });
-    client.on('open', ({ isReconnect }) => {
-      if (isReconnect) backMs.push(performance.now() - restartedMs);
-    });
-    return client;
-  });
+export interface SpreadResult {
+  /** First attempts of each second since the node was told to end. */
+  readonly firstsPerSec: readonly number[];
+  /** Attempts of those who had found it away. While it is, both together grow to e times the average at the window's end. */
+  readonly repeatsPerSec: readonly number[];
+  /** Clients that were open again, by second since the end of the node. */
+  readonly opensPerSec: readonly number[];
+  /** Clients per second if they came back evenly over the window. */
+  readonly averagePerSec: number;
+  /** From the end of the node until the new one was ready. */
+  readonly awayMs: number;
+  readonly codes: readonly number[];
+}
+
+interface Told {
+  readonly kind: 'connected' | 'back';
+  /** Unix milliseconds. */
+  readonly firstsMs: readonly number[];
+  readonly repeatsMs: readonly number[];
+  readonly opensMs: readonly number[];
+  readonly codes: readonly number[];
+}
+
+export async function runSpread({ clientCount, windowMs, signal, downMs }: SpreadOptions): Promise<SpreadResult> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'halley-spread-'));
+  const env = {
+    HALLEY_RECONNECT_WINDOW_MS: String(windowMs),
+    HALLEY_LOG_LEVEL: 'warn',
+    // Sessions and leases of before must not keep a restart waiting.
+    HALLEY_SHUTDOWN_DRAIN_MS: '200',
+  };
+  let node: HalleyProcess = await startHalley({ dataDir, env });
+  const ports = ['--ws-port', String(node.wsPort), '--tcp-port', String(node.tcpPort), '--http-port', '0'];
+  const children: Clients[] = [];
   try {
-    for (let at = 0; at < clientCount; at += 100) {
-      await Promise.all(clients.slice(at, at + 100).map((client) => client.connect()));
+    for (let left = clientCount; left > 0; left -= CLIENTS_PER_PROCESS) {
+      children.push(new Clients(node.wsUrl, Math.min(left, CLIENTS_PER_PROCESS)));
     }
-    restartedMs = performance.now();
-    await node.stop();
+    await eventually(() => children.every(({ told }) => told?.kind === 'connected'), 120_000, 'all connected');
+    const endedMs = Date.now();
+    await node.stop(signal);
     if (downMs > 0) await new Promise((resolve) => setTimeout(resolve, downMs));
-    node = await startNode(port, windowMs);
-    await eventually(() => backMs.length === clientCount, windowMs * 4 + 20_000, `all ${clientCount} back`);
-    const perSecond = Array.from({ length: Math.ceil(Math.max(...backMs) / 1000) }, () => 0);
-    for (const ms of backMs) perSecond[Math.floor(ms / 1000)]! += 1;
-    return { perSecond, averagePerSecond: (clientCount * 1000) / windowMs };
+    node = await startHalley({ args: ports, dataDir, env });
+    const awayMs = Date.now() - endedMs;
+    await eventually(() => children.every(({ told }) => told?.kind === 'back'), windowMs * 4 + 60_000, 'all back');
+    const all = children.map(({ told }) => told!);
+    return {
+      firstsPerSec: perSec(
+        all.flatMap((told) => told.firstsMs),
+        endedMs,
+      ),
+      repeatsPerSec: perSec(
+        all.flatMap((told) => told.repeatsMs),
+        endedMs,
+      ),
+      opensPerSec: perSec(
+        all.flatMap(({ opensMs }) => opensMs),
+        endedMs,
+      ),
+      averagePerSec: (clientCount * 1000) / windowMs,
+      awayMs,
+      codes: [...new Set(all.flatMap(({ codes }) => codes))],
+    };
   } finally {
-    for (const client of clients) client.close();
+    for (const child of children) child.end();
     await node.stop();
+    await rm(dataDir, { recursive: true, force: true });
   }
 }
 
-async function startNode(port: number, windowMs: number): Promise<{ readonly port: number; stop(): Promise<void> }> {
-  const server = new WebSocketServer({ port, host: '127.0.0.1', perMessageDeflate: false, backlog: 4096 });
-  await once(server, 'listening');
-  const welcome = encodePacket(
-    OP.AUTH_REPLY,
-    0,
-    1,
-    encodeUtf8(JSON.stringify({ key: 'k', reconnect_window_ms: windowMs, rooms: [] })),
-  );
-  server.on('connection', (socket) => {
-    socket.on('message', () => socket.send(welcome));
-    socket.on('error', () => {});
-  });
-  return {
-    port: (server.address() as AddressInfo).port,
-    stop: async () => {
-      // A crash: nobody is told anything.
-      for (const socket of server.clients) socket.terminate();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
+class Clients {
+  told: Told | undefined;
+  readonly #child: ChildProcess;
+
+  constructor(url: string, count: number) {
+    this.#child = fork(CLIENTS, [url, String(count)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child.on('message', (told) => {
+      this.told = told as Told;
+    });
+  }
+
+  end(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+function perSec(timesMs: readonly number[], startMs: number): number[] {
+  const seconds = timesMs.map((ms) => Math.max(0, Math.floor((ms - startMs) / 1000)));
+  const counts = Array.from({ length: Math.max(-1, ...seconds) + 1 }, () => 0);
+  for (const second of seconds) counts[second]! += 1;
+  return counts;
 }
