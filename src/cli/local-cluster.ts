@@ -148,7 +148,10 @@ export class LocalCluster {
         name: serverId,
         command: process.execPath,
         args: [MAIN, ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)])],
-        env: tlsPort === undefined ? env : { ...env, HALLEY_TLS_WS_PORT: String(portOf(tlsPort)) },
+        env:
+          tlsPort === undefined
+            ? env
+            : { ...env, HALLEY_TLS_WS_PORT: String(portOf(tlsPort)), HALLEY_TLS_TCP_PORT: '0' },
         onLine: (line, stream) => {
           this.#io.onLine(`${serverId} | ${line}`, stream);
           wsUrl = WS_LINE.exec(line)?.[1] ?? wsUrl;

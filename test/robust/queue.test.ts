@@ -57,7 +57,7 @@ it('answers 503 with Retry-After once ring and queue are full; what got code 0 a
       accepted.push(text);
     } else {
       expect([answer.status, answer.code, answer.headers.get('retry-after')]).toEqual([503, -503, '1']);
-      expect(answer.message).toContain('nobody got the message');
+      expect(answer.message).toContain('the push queue of the node is full');
       refused.push(text);
     }
   };
@@ -75,8 +75,8 @@ it('answers 503 with Retry-After once ring and queue are full; what got code 0 a
   // A batch says it row by row.
   const command = { keys: ['batch'], op: 1000, body: 'refused too' };
   expect((await post(`${halley.httpUrl}/halley/push/batch`, [command, command])).data).toEqual([
-    { code: -503, message: expect.stringContaining('nobody got the message') },
-    { code: -503, message: expect.stringContaining('nobody got the message') },
+    { code: -503, message: expect.stringContaining('the push queue of the node is full') },
+    { code: -503, message: expect.stringContaining('the push queue of the node is full') },
   ]);
 
   // Then the bucket turns again, and the queue takes more.

@@ -37,7 +37,7 @@ import type {
   SessionOwner,
 } from '../../push/index.js';
 import type { Logger } from '../../telemetry/index.js';
-import { SeenCounters, SentCounters } from './redis-bus-counters.js';
+import { SEEN, SeenCounters, type SeenOutcome, SentCounters } from './redis-bus-counters.js';
 import type { BusGauges } from './redis-bus-gauges.js';
 import { BusLosses, LOSS } from './redis-bus-losses.js';
 import { BusProbe, type ProbeTarget } from './redis-bus-probe.js';
@@ -355,13 +355,13 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     if (message.kind !== 'probe') return;
     // The hole is told with it, not once more behind it.
     if (linked !== undefined) {
-      linked.seen.isHole(origin);
+      linked.seen.note(origin);
       this.#roomMissed(listener, linked);
     } else if (channel === this.#nodeChannel) {
-      this.#seenByNode.isHole(origin);
+      this.#seenByNode.note(origin);
       this.#missed(listener, { kind: 'direct' });
     } else if (channel === this.#allChannel) {
-      this.#seenByAll.isHole(origin);
+      this.#seenByAll.note(origin);
       if (message.serial === LOSS.OF_CHANNEL) this.#missed(listener, { kind: 'all' });
       else if (message.serial === LOSS.DIRECT) this.#missed(listener, { kind: 'direct' });
       else if (message.serial === LOSS.EVERY_ROOM) {
@@ -383,24 +383,31 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   }
 
   #onRoom(listener: BusListener, linked: LinkedRoom, { origin, message }: BusEnvelope): void {
-    this.#noteHole(listener, linked.seen.isHole(origin), { kind: 'room', room: linked.room });
-    if (message.kind === 'room' && linked.endsAtMs === 0) listener.onRoom(linked.room, message);
+    const seen = linked.seen.note(origin);
+    this.#noteHole(listener, seen, { kind: 'room', room: linked.room });
+    // What has a place in a sequence is put there, or dropped, by that.
+    const isLate = seen === SEEN.LATE && message.kind === 'room' && message.place === undefined;
+    if (message.kind === 'room' && !isLate && linked.endsAtMs === 0) listener.onRoom(linked.room, message);
   }
 
   #onOther(listener: BusListener, channel: string, { origin, message }: BusEnvelope): void {
     if (channel === this.#allChannel) {
-      this.#noteHole(listener, this.#seenByAll.isHole(origin), { kind: 'all' });
-      if (message.kind === 'all') listener.onAll(message);
+      const seen = this.#seenByAll.note(origin);
+      this.#noteHole(listener, seen, { kind: 'all' });
+      if (message.kind === 'all' && seen !== SEEN.LATE) listener.onAll(message);
     } else if (channel === this.#nodeChannel) {
-      this.#noteHole(listener, this.#seenByNode.isHole(origin), { kind: 'direct' });
+      const seen = this.#seenByNode.note(origin);
+      this.#noteHole(listener, seen, { kind: 'direct' });
+      // Only pushes have an order to keep: a connection that was taken over is closed however late its node hears of it.
+      if (seen === SEEN.LATE && (message.kind === 'keys' || message.kind === 'mids')) return;
       if (message.kind !== 'all' && message.kind !== 'room' && message.kind !== 'probe') {
         listener.onNode(message, origin.serverId);
       }
     }
   }
 
-  #noteHole(listener: BusListener, isHole: boolean, scope: GapScope): void {
-    if (!isHole) return;
+  #noteHole(listener: BusListener, seen: SeenOutcome, scope: GapScope): void {
+    if (seen !== SEEN.HOLE) return;
     this.#holeCount += 1;
     this.#missed(listener, scope);
   }
@@ -410,13 +417,13 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     const listener = this.#listener;
     if (listener === undefined) return;
     this.#restoredCount += 1;
-    this.#seenByNode.clear();
-    this.#seenByAll.clear();
+    this.#seenByNode.allowJumps();
+    this.#seenByAll.allowJumps();
     this.#missed(listener, { kind: 'direct' });
     this.#missed(listener, { kind: 'all' });
     const withHistory: string[] = [];
     for (const { room, seen, endsAtMs } of this.#rooms.all()) {
-      seen.clear();
+      seen.allowJumps();
       if (endsAtMs > 0) continue;
       if (this.#options.hasHistory?.(room) === true) withHistory.push(room);
       else this.#missed(listener, { kind: 'room', room });
@@ -432,10 +439,10 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     for (const channel of channels) {
       const linked = this.#rooms.byChannel(channel);
       if (linked !== undefined) {
-        linked.seen.clear();
+        linked.seen.allowJumps();
         this.#roomMissed(listener, linked);
       } else if (channel === this.#nodeChannel) {
-        this.#seenByNode.clear();
+        this.#seenByNode.allowJumps();
         this.#missed(listener, { kind: 'direct' });
       }
     }
