@@ -24,7 +24,7 @@ import {
 } from './kit/index.js';
 
 const SERVER_COUNT = 3;
-const IDS_PER_SERVER = 100_000;
+const IDS_PER_SERVER = 50_000;
 const LONG_MS = 120_000;
 
 let redis: RedisServer;

@@ -1,0 +1,3 @@
+import { clusterFailoverSuite } from './failover-cluster.contract.js';
+
+clusterFailoverSuite([['the machine ids, with history', 'halley:mach', true]]);

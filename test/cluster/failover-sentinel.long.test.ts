@@ -1,0 +1,3 @@
+import { sentinelFailoverSuite } from './failover-sentinel.contract.js';
+
+sentinelFailoverSuite(['plain', 'history']);

@@ -1,0 +1,3 @@
+import { slotMoveSuite } from './slot-move.contract.js';
+
+slotMoveSuite([['without history', {}]]);
