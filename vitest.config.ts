@@ -6,7 +6,8 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'bench/**/*.test.ts'],
     exclude: process.env['HALLEY_LONG'] === '1' ? [] : ['**/*.long.test.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    // Two cores, and tests that mostly wait: for processes, leases, deadlines.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     retry: 0,

@@ -155,20 +155,6 @@ describe('polls', () => {
     expect(performance.now() - startedMs).toBeGreaterThanOrEqual(295);
   });
 
-  test('and streams may be silent for longer than uWS waits on an idle connection', async () => {
-    const [polling, streaming] = [await connect(), await connect()];
-    await polling.poll();
-    const stream = await streaming.stream();
-    await stream.count(1);
-    const startedMs = performance.now();
-    const answer = await polling.poll(12_500);
-    expect([answer.status, Math.floor((performance.now() - startedMs) / 500) / 2]).toEqual([204, 12.5]);
-    // The comment line that keeps proxies awake; the first one came with the head.
-    await eventually(() => stream.comments === 2, 5_000);
-    expect(stream.isEnded).toBe(false);
-    stream.close();
-  });
-
   test('of one session: the newer wins, the older is answered with 409', async () => {
     const client = await connect();
     await client.poll();

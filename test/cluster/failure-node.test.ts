@@ -74,8 +74,9 @@ describe('kill -9 of a node under load', () => {
     const back = lost.slice(0, lost.length / 2);
     await crowd.move(back, [first, second]);
     await everyKeyReached(back, first, 3_000);
-    await eventually(async () => (await sessionsOf(third.serverId)) === 0, LEASE_MS + 6_000, 'sessions are swept');
-    expect(performance.now() - killedMs).toBeLessThan(20_000);
+    // The dead one may have held the sweepers' lock, which lasts for 10 s.
+    await eventually(async () => (await sessionsOf(third.serverId)) === 0, LEASE_MS + 14_000, 'sessions are swept');
+    expect(performance.now() - killedMs).toBeLessThan(30_000);
     await load.stop();
 
     await nothingMissing(kept, load, KIND.DURABLE);

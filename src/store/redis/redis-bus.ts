@@ -346,12 +346,8 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   }
 
   /** Its producer says that something in front of this may be missing. */
-  #onLoss(
-    listener: BusListener,
-    linked: LinkedRoom | undefined,
-    channel: string,
-    { origin, message }: BusEnvelope,
-  ): void {
+  #onLoss(listener: BusListener, linked: LinkedRoom | undefined, channel: string, envelope: BusEnvelope): void {
+    const { origin, message } = envelope;
     if (message.kind !== 'probe') return;
     // The hole is told with it, not once more behind it.
     if (linked !== undefined) {
@@ -385,9 +381,10 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   #onRoom(listener: BusListener, linked: LinkedRoom, { origin, message }: BusEnvelope): void {
     const seen = linked.seen.note(origin);
     this.#noteHole(listener, seen, { kind: 'room', room: linked.room });
+    if (message.kind !== 'room') return;
     // What has a place in a sequence is put there, or dropped, by that.
-    const isLate = seen === SEEN.LATE && message.kind === 'room' && message.place === undefined;
-    if (message.kind === 'room' && !isLate && linked.endsAtMs === 0) listener.onRoom(linked.room, message);
+    if ((seen !== SEEN.LATE || message.place !== undefined) && linked.endsAtMs === 0)
+      listener.onRoom(linked.room, message);
   }
 
   #onOther(listener: BusListener, channel: string, { origin, message }: BusEnvelope): void {
@@ -398,7 +395,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
     } else if (channel === this.#nodeChannel) {
       const seen = this.#seenByNode.note(origin);
       this.#noteHole(listener, seen, { kind: 'direct' });
-      // Only pushes have an order to keep: a connection that was taken over is closed however late its node hears of it.
+      // Only pushes have an order to keep: a connection is closed however late its node hears of it.
       if (seen === SEEN.LATE && (message.kind === 'keys' || message.kind === 'mids')) return;
       if (message.kind !== 'all' && message.kind !== 'room' && message.kind !== 'probe') {
         listener.onNode(message, origin.serverId);

@@ -1,0 +1,3 @@
+import { upstreamStreamSuite } from './upstream-stream.contract.js';
+
+upstreamStreamSuite('dead master');
