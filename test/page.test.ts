@@ -59,7 +59,7 @@ async function openOnline(options: BrowserContextOptions = {}): Promise<Page> {
   return page;
 }
 
-function phase(page: Page, name: string, deadlineMs = 10_000): Promise<unknown> {
+function phase(page: Page, name: string, deadlineMs = 20_000): Promise<unknown> {
   return page.waitForSelector(`#status[data-phase=${name}]`, { timeout: deadlineMs });
 }
 
@@ -283,7 +283,9 @@ describe('the page', () => {
 });
 
 test('the page comes back by itself when its node restarts on the same ports', async () => {
-  let node = await startHalley();
+  // The node asks its clients to spread over this time.
+  const env = { HALLEY_RECONNECT_WINDOW_MS: '1000' };
+  let node = await startHalley({ env });
   const ports = [
     '--ws-port',
     String(node.wsPort),
@@ -298,7 +300,7 @@ test('the page comes back by itself when its node restarts on the same ports', a
     await node.stop();
     await phase(page, 'waiting');
     await text(page, '#log', /3000 .*; come back/);
-    node = await startHalley({ args: ports });
+    node = await startHalley({ args: ports, env });
     await phase(page, 'online', 25_000);
     await text(page, '#rooms', /live:\/\/1000primary, offset/);
     await pushRoom(node.httpUrl, 'live://1000', 'after the restart');
