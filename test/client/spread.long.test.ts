@@ -14,3 +14,13 @@ it.each(['SIGTERM', 'SIGKILL'] as const)(
   },
   300_000,
 );
+
+it('who finds the node still away spreads out again over the same window', async () => {
+  const result = await runSpread({ clientCount: 300, windowMs: 5_000, signal: 'SIGKILL', downMs: 1_500 });
+  for (const perSec of [result.firstsPerSec, result.repeatsPerSec]) {
+    expect(Math.max(0, ...perSec)).toBeLessThanOrEqual(2 * result.averagePerSec);
+  }
+  expect(result.firstsPerSec.reduce((sum, count) => sum + count, 0)).toBe(300);
+  expect(result.opensPerSec.reduce((sum, count) => sum + count, 0)).toBe(300);
+  expect(result.repeatsPerSec.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+}, 90_000);

@@ -1,3 +1,3 @@
 import { sentinelFailoverSuite } from './failover-sentinel.contract.js';
 
-sentinelFailoverSuite(['plain', 'history']);
+sentinelFailoverSuite(['history', 'replicas']);
