@@ -7,7 +7,8 @@
  * Threads: control thread only.
  * Guarantees: only what was refused before it was carried out is sent again, alone, in the order in which it stood. The answers of
  *   a pipeline come when all of it has one; ioredis holds the next pipeline to the same master back until then, so nothing
- *   overtakes. What a redirection does not mend within ioredis' bounds (16 of them) fails as it came.
+ *   overtakes. What a redirection does not mend within ioredis' bounds (16 of them) fails as it came. Every failure that may mean
+ *   another owner of the slot makes the client ask who owns what.
  */
 import { type Cluster, Command } from 'ioredis';
 
@@ -33,6 +34,11 @@ function isRedirection(error: Error | null): boolean {
   return error !== null && /^(MOVED|ASK|TRYAGAIN) /.test(error.message);
 }
 
+/** The slot may have another owner by now. */
+function isOwnerInDoubt(error: Error | null): boolean {
+  return error !== null && /^(MOVED |CLUSTERDOWN |Connection is closed)/.test(error.message);
+}
+
 /** Nothing of the pipeline was sent. */
 function isTornApart(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('All keys in the pipeline should belong to the same slots');
@@ -51,7 +57,8 @@ export function followRedirects(client: Cluster): void {
       else reject(error);
     };
     inside.resolve = (results) => {
-      // The usual case costs one look at each result.
+      // The usual case costs a look at each result.
+      if (results.some(([error]) => isOwnerInDoubt(error))) client.refreshSlotsCache();
       if (!results.some(([error]) => isRedirection(error))) {
         resolve(results);
         return;

@@ -4,6 +4,7 @@ import {
   eventually,
   ownerOf,
   type RedisClusterServers,
+  type RedisProxy,
   type RedisServer,
   SlotMove,
   slotOf,
@@ -244,6 +245,41 @@ describe('RedisLink with Cluster', () => {
       process.kill(pid, 'SIGCONT');
     }
     await eventually(() => link.isUp, 15_000);
+  });
+
+  it('sends nothing again that was under way when a connection broke', async () => {
+    const proxies: RedisProxy[] = [];
+    const behindProxies = await startRedisCluster(3, {
+      announcedPort: async (port) => {
+        const proxy = await startRedisProxy(port);
+        proxies.push(proxy);
+        return proxy.port;
+      },
+    });
+    cleanups.push(
+      () => behindProxies.remove(),
+      () => Promise.all(proxies.map((proxy) => proxy.close())),
+    );
+    const link = await opened(`redis+cluster://${proxies.map(({ port }) => `127.0.0.1:${port}`).join(',')}`);
+    const append = (text: string) => link.bounded(() => link.commands.rpush('list', text));
+    await append('before');
+    for (const proxy of proxies) proxy.hold();
+    const failed = append('under way');
+    // Long before its deadline, and after it was written.
+    setTimeout(() => {
+      for (const proxy of proxies) proxy.cut();
+      for (const proxy of proxies) proxy.release();
+    }, 50);
+    await expect(failed).rejects.toThrow('Connection is closed');
+    await eventually(
+      () =>
+        append('after').then(
+          () => true,
+          () => false,
+        ),
+      10_000,
+    );
+    expect(await link.bounded(() => link.commands.lrange('list', 0, -1))).toEqual(['before', 'after']);
   });
 
   it('refuses a cluster URL for a single server, and the reverse', async () => {

@@ -5,9 +5,9 @@
  * Threads: control thread only.
  * Guarantees: open() ends with a Redis that can do what Halley needs, or with an error that names why not. A script settles
  *   within `commandTimeoutMs`, and fails at once while Redis is away; a command on `commands` may wait as long again behind the
- *   pipeline before it. On one server and with Sentinel nothing is repeated behind the caller's back (what was under way when a
- *   connection broke may or may not have been carried out); on Cluster the client follows redirections and asks again after a
- *   failover, so what is sent must bear repeating. Reconnects go on for ever, with jitter.
+ *   pipeline before it. Nothing is repeated behind the caller's back: what was under way when a connection broke may or may not
+ *   have been carried out, and fails. Sent again, long after its caller was told so, it could come behind what followed it. On
+ *   Cluster the client follows redirections: what was refused was not carried out. Reconnects go on for ever, with jitter.
  *   `isUp` is false from the first PING without an answer until the next with one: a server that accepts and does not answer
  *   counts as away. On Cluster every master must answer.
  */
@@ -204,10 +204,6 @@ export class RedisLink {
       }, this.#options.commandTimeoutMs);
       const fail = (error: unknown) => {
         clearTimeout(timer);
-        // A pipeline of which some commands went through is not repeated, and the client learns nothing from it by itself.
-        if (this.commands instanceof Cluster && error instanceof Error && error.message.startsWith('MOVED')) {
-          this.commands.refreshSlotsCache();
-        }
         reject(error);
       };
       try {
@@ -268,6 +264,9 @@ export class RedisLink {
         slotsRefreshTimeout: connectTimeoutMs,
         shardedSubscribers: purpose === 'subscriber',
         retryDelayOnTryAgain: TRY_AGAIN_MS,
+        // Never: see the guarantees.
+        retryDelayOnFailover: 0,
+        retryDelayOnClusterDown: 0,
         ...pipelining,
       } satisfies ClusterOptions);
       followRedirects(cluster);
