@@ -43,13 +43,16 @@ it.each([1, 2])('ends the channels of bucket %i and no others, who miss nothing'
     ]);
   }
   await push(node, 'room', room, 'meanwhile');
+  // In this order: its clients hear of a death before the control thread does, which is ready until then.
+  const restartCount = async () => (await nodeStats(node.httpUrl)).totals.bucket_restarts - before;
+  await eventually(async () => (await restartCount()) === 1, 10_000, 'the death to be noticed');
   await eventually(async () => (await readiness(node.httpUrl)).ready, 10_000, 'the bucket to be back');
-  expect((await nodeStats(node.httpUrl)).totals.bucket_restarts).toBe(before + 1);
   await push(node, 'room', room, 'afterwards');
   for (const client of staying) {
     await client.messageCount(3);
     expect([client.closed, client.texts]).toEqual([undefined, ['before', 'meanwhile', 'afterwards']]);
   }
+  expect(await restartCount()).toBe(1);
   // Whoever comes back is served, by every door.
   for (const door of DOORS) {
     const back = await join(node, door, 'extended');

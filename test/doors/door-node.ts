@@ -43,13 +43,13 @@ export async function startDoorNode(env: Readonly<Record<string, string>> = {}):
       ...env,
     },
   });
-  const { wsUrl, wssUrl, tcpPort, httpUrl } = halley;
+  const { wsUrl, wssUrl, tcpPort, tcpTlsPort, httpUrl } = halley;
   const stop = async () => {
     const code = await halley.stop();
     await tls.remove();
     return code;
   };
-  return { wsUrl, wssUrl, tcpPort, ca: tls.ca, halley, httpUrl, stop };
+  return { wsUrl, wssUrl, tcpPort, tcpTlsPort, ca: tls.ca, halley, httpUrl, stop };
 }
 
 let keyCount = 0;

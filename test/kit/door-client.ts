@@ -13,6 +13,7 @@ export interface DoorNode {
   readonly wsUrl: string;
   readonly wssUrl: string;
   readonly tcpPort: number;
+  readonly tcpTlsPort: number;
   /** PEM of the authority behind the TLS ports. */
   readonly ca: string;
 }

@@ -1,5 +1,6 @@
 /** The doors of a node from the outside: WebSocket and TCP here, the HTTP fallbacks in door-fallbacks.ts; and the table of all. */
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import WebSocket from 'ws';
 import { encodePacket, OP } from '../../src/protocol/index.js';
 import { type Door, type DoorLink, type DoorLinkEvents, type DoorNode, TOLD_NOTHING } from './door-client.js';
@@ -61,11 +62,12 @@ function tcpDoor(name: string, connectTo: (node: DoorNode) => Socket): Door {
   };
 }
 
-/** Every door that a node has. TCP with TLS joins by a row: `tcpDoor(name, (node) => connect of node:tls)`. */
+/** Every door that a node has. */
 export const DOORS: readonly Door[] = [
   webSocketDoor('ws', ({ wsUrl }) => wsUrl),
   webSocketDoor('wss', ({ wssUrl }) => wssUrl),
   tcpDoor('tcp', ({ tcpPort }) => connect({ host: '127.0.0.1', port: tcpPort })),
+  tcpDoor('tcp over TLS', ({ tcpTlsPort, ca }) => connectTls({ host: '127.0.0.1', port: tcpTlsPort, ca })),
   fallbackDoor('sse', 'sse', ({ wsUrl }) => wsUrl),
   fallbackDoor('sse over https', 'sse', ({ wssUrl }) => wssUrl),
   fallbackDoor('poll', 'poll', ({ wsUrl }) => wsUrl),
