@@ -23,7 +23,7 @@ import {
 const ROOMS = 4;
 const TIMEOUT_MS = 5_000;
 /** From the signal to the end of the process, beside what the node may take to stop. */
-const EXIT_MS = 1_000;
+const EXIT_MS = 3_000;
 const ENV = { HALLEY_SHUTDOWN_TIMEOUT_MS: String(TIMEOUT_MS) };
 const TEST_MS = 40_000;
 

@@ -7,7 +7,8 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { eventually, freePort, type RedisServer, runHalley, startRedis } from '../kit/index.js';
 
-const SOON_MS = 5_000;
+/** Deadlines of a connection and a command, and the start of a process on a loaded machine. */
+const SOON_MS = 15_000;
 const PASSWORD = 'open-sesame-but-secret';
 let dataDir: string;
 let redis: RedisServer;

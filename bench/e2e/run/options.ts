@@ -71,6 +71,7 @@ export const HELP = `npm run bench:e2e -- [options]
   --transport ws,tcp      what the clients of "halley" speak, one or both (default ws; over TCP it is called halley-tcp)
   --scenario room,idle    scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')} (default: all)
   --members N --rooms N --rate 40,400 --seconds N   in place of the scenario's own
+  --warm-up N             seconds of feed before the measured ones, where there is more than one room (default 8)
   --runs N                interleaved runs of which the median is shown (default 3)
   --churn N               joins and leaves per second beside the feed, in small-rooms (default 0)
   --nodes N               processes of the nodes scenario, each with --members (default 8)
@@ -168,6 +169,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
       rate: text,
       seconds: text,
       churn: text,
+      'warm-up': text,
       nodes: text,
       runs: text,
       door: text,
@@ -217,7 +219,7 @@ export function parseOptions(argv: readonly string[]): E2eOptions | undefined {
     isSmoke,
     withCounters: false,
     settleMs: isSmoke ? SMOKE_SETTLE_MS : SETTLE_MS,
-    warmUpSeconds: isSmoke ? 0 : WARM_UP_SECONDS,
+    warmUpSeconds: isSmoke ? 0 : numberOf('warm-up', values['warm-up'] ?? String(WARM_UP_SECONDS), 0),
     connectionsPerClient: numberOf('per-client', values['per-client'] ?? '15000', 1),
     inflightCount: numberOf('inflight', values.inflight ?? '256', 1),
     nodeFlags: (values['node-flags'] ?? '').split(' ').filter((flag) => flag !== ''),
