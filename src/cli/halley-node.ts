@@ -44,6 +44,7 @@ import {
 } from '../telemetry/index.js';
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
 import type { ClusterPart } from './cluster-part.js';
+import { readFallbackCa } from './fallback-ca.js';
 import { wireIds } from './ids-wiring.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
@@ -189,6 +190,7 @@ export class HalleyNode implements ReadinessProbe {
     const config = this.#config;
     const threadCount = config.buckets + 1;
     const hasBuckets = config.buckets > 0;
+    const fallbackCa = readFallbackCa(config);
     const tls = TlsPart.open(config, this.#log);
     this.#tls = tls;
     if (tls !== undefined) this.#closers.push(() => tls.close());
@@ -338,7 +340,7 @@ export class HalleyNode implements ReadinessProbe {
           ...(addressCountsMemory === undefined ? {} : { addressCounts: addressCountsMemory }),
         },
         allEpoch,
-        fallback: { serverId, nodeEpoch, secret: newFallbackSecret() },
+        fallback: { serverId, nodeEpoch, secret: newFallbackSecret(), ca: fallbackCa },
       } satisfies BucketData,
       ringCapacityBytes: config.ring.bucket_bytes,
       controlRingCapacityBytes: config.ring.control_bytes,
