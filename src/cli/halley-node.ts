@@ -21,6 +21,7 @@ import {
   LONE_TCP_THREAD,
   newFallbackSecret,
   RoomCounts,
+  requireProxyHeaders,
   Sequencer,
   sharesTcpPort,
 } from '../comet/index.js';
@@ -190,6 +191,8 @@ export class HalleyNode implements ReadinessProbe {
     const config = this.#config;
     const threadCount = config.buckets + 1;
     const hasBuckets = config.buckets > 0;
+    // Before anything is claimed or started: what this machine cannot keep.
+    if (hasBuckets && config.limits.proxy_protocol === 'v2') await requireProxyHeaders();
     const fallbackCa = readFallbackCa(config);
     const tls = TlsPart.open(config, this.#log);
     this.#tls = tls;
