@@ -89,6 +89,14 @@ describe('a session of node 0, asked for on node 1, both with TLS only', () => {
     const [own, other] = await startPair('fbn', named, { ...trust, HALLEY_NODE_ADDRS: '127.0.0.1,localhost' });
     const client = await FallbackClient.connect(own.wsUrl, { key: 'named' });
     expect((await pollThrough(client, other)).status).toBe(200);
+    // What every node registers is what an operator is shown, ports without TLS being closed.
+    const { stdout } = await runHalley(['nodes', '--url', own.httpUrl]);
+    const urls = (scheme: string, port: number, path: string) =>
+      ['127.0.0.1', 'localhost'].map((host) => `${scheme}://${host}:${port}${path}`).join(' ');
+    for (const [serverNo, { wsPort, tcpTlsPort }] of [own, other].entries()) {
+      const row = `fbn-${serverNo} +${urls('wss', wsPort, '/sub')} +${urls('tls', tcpTlsPort, '')} +- `;
+      expect(stdout).toMatch(new RegExp(`^${row}`, 'm'));
+    }
   });
 
   it('is reached where its certificate is its own authority and the option says so', async () => {
