@@ -64,7 +64,9 @@ async function pollThrough(client: FallbackClient, { wsUrl }: HalleyProcess) {
 
 describe('a session of node 0, asked for on node 1, both with TLS only', () => {
   it('polls, sends, streams and closes through it', async () => {
-    const [own, other] = await startPair('fbt', tls.own, { HALLEY_FALLBACK_CA_FILE: tls.authority.caFile });
+    // It pushes: ids must not run out where the machine is busy for a moment.
+    const more = { HALLEY_FALLBACK_CA_FILE: tls.authority.caFile, HALLEY_ID_LEASE_MS: '3000' };
+    const [own, other] = await startPair('fbt', tls.own, more);
     const client = await FallbackClient.connect(own.wsUrl, { key: 'poll', room_id: 'r://1', halley: 1 });
     expect((await pollThrough(client, other)).status).toBe(200);
     const wrong = client.through(other.wsUrl);
