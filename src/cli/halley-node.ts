@@ -482,6 +482,7 @@ export class HalleyNode implements ReadinessProbe {
         actors: system.stats(),
       }),
       metrics: () => countersMemory,
+      onPushTooLarge: () => counters.add(METRIC.push_too_large, 1),
       batchMaxCount: config.http.max_batch,
       bodyMaxBytes: config.http.max_body_bytes,
       apiToken: config.http.token === '' ? undefined : config.http.token,
