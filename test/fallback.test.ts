@@ -372,9 +372,17 @@ describe('sessions', () => {
     expect((await waiting).status).toBe(200);
     const next = client.poll(20_000);
     await eventually(async () => (await send(client.url('close'), { method: 'POST', body: '' })).status === 204);
-    expect((await next).status).toBe(410);
-    expect((await client.poll()).status).toBe(410);
+    const told = { code: 3509, reason: 'closed by the client', reconnect: false, retry_after_ms: 0 };
+    for (const answer of [await next, await client.poll(), await client.post('send', { op: 1001 })]) {
+      expect([answer.status, answer.json]).toEqual([410, told]);
+    }
     expect((await send(client.url('close'), { method: 'POST', body: '' })).status).toBe(204);
+    const streaming = await connect();
+    const stream = await streaming.stream();
+    await stream.count(1);
+    expect((await send(streaming.url('close'), { method: 'POST', body: '' })).status).toBe(204);
+    await eventually(() => stream.isEnded);
+    expect(JSON.parse(stream.events.at(-1)?.data ?? '')).toEqual(told);
   });
 
   test('that are forged, foreign or malformed are gone (410), a missing one is a mistake (400)', async () => {

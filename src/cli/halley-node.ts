@@ -21,6 +21,7 @@ import {
   LONE_TCP_THREAD,
   newFallbackSecret,
   RoomCounts,
+  requireProxyHeaders,
   Sequencer,
   sharesTcpPort,
 } from '../comet/index.js';
@@ -44,6 +45,7 @@ import {
 } from '../telemetry/index.js';
 import { allocateAcceptGate, setAcceptGates } from './accept-gate.js';
 import type { ClusterPart } from './cluster-part.js';
+import { readFallbackCa } from './fallback-ca.js';
 import { wireIds } from './ids-wiring.js';
 import { nextNodeEpoch } from './node-epoch.js';
 import { loadNodeLookup } from './node-lookup.js';
@@ -189,6 +191,9 @@ export class HalleyNode implements ReadinessProbe {
     const config = this.#config;
     const threadCount = config.buckets + 1;
     const hasBuckets = config.buckets > 0;
+    // Before anything is claimed or started: what this machine cannot keep.
+    if (hasBuckets && config.limits.proxy_protocol === 'v2') await requireProxyHeaders();
+    const fallbackCa = readFallbackCa(config);
     const tls = TlsPart.open(config, this.#log);
     this.#tls = tls;
     if (tls !== undefined) this.#closers.push(() => tls.close());
@@ -338,7 +343,7 @@ export class HalleyNode implements ReadinessProbe {
           ...(addressCountsMemory === undefined ? {} : { addressCounts: addressCountsMemory }),
         },
         allEpoch,
-        fallback: { serverId, nodeEpoch, secret: newFallbackSecret() },
+        fallback: { serverId, nodeEpoch, secret: newFallbackSecret(), ca: fallbackCa },
       } satisfies BucketData,
       ringCapacityBytes: config.ring.bucket_bytes,
       controlRingCapacityBytes: config.ring.control_bytes,
@@ -477,6 +482,7 @@ export class HalleyNode implements ReadinessProbe {
         actors: system.stats(),
       }),
       metrics: () => countersMemory,
+      onPushTooLarge: () => counters.add(METRIC.push_too_large, 1),
       batchMaxCount: config.http.max_batch,
       bodyMaxBytes: config.http.max_body_bytes,
       apiToken: config.http.token === '' ? undefined : config.http.token,

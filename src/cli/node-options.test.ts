@@ -168,7 +168,7 @@ describe('what a node says about itself', () => {
       tcpPort: 3_101,
       wsPort: 3_102,
       version: '1.2.3',
-      listenUrls: ['ws://127.0.0.1:3102/sub'],
+      listenUrls: ['ws://127.0.0.1:3102/sub', 'tcp://127.0.0.1:3101'],
     });
   });
 
@@ -184,7 +184,7 @@ describe('what a node says about itself', () => {
       tcpTlsPort: 3_104,
       domain: 'conn.example.org',
       addrs: ['10.0.0.1', '10.0.0.2'],
-      listenUrls: ['ws://[::1]:3102/sub', 'wss://[::1]:3103/sub'],
+      listenUrls: ['ws://[::1]:3102/sub', 'wss://[::1]:3103/sub', 'tcp://[::1]:3101', 'tls://[::1]:3104'],
     });
   });
 });

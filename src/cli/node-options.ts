@@ -159,6 +159,7 @@ export function nodeDescriptionOf(
   version: string,
 ): NodeDescription {
   const { node, heartbeat } = config;
+  const { tcpUrl, tcpTlsUrl } = tcpUrlsOf(config.host, { tcpPort, tcpTlsPort });
   return {
     serverId: serverIdOf(config),
     hostname: hostname(),
@@ -182,7 +183,10 @@ export function nodeDescriptionOf(
     env: '',
     version,
     weight: node.weight,
-    listenUrls: listenUrlsOf(config.host, { wsPort, wssPort }),
+    listenUrls: [
+      ...listenUrlsOf(config.host, { wsPort, wssPort }),
+      ...[tcpUrl, tcpTlsUrl].filter((url) => url !== undefined),
+    ],
   };
 }
 

@@ -6,7 +6,8 @@ import type { OperatorCommand } from './operator-command.js';
 import { textTable } from './text-table.js';
 
 const HELP = `Usage: halley nodes [options]
-Lists the nodes whose lease has not ended. DRAINING says that a node gets no new clients: an operator drains it
+Lists the nodes whose lease has not ended, with the addresses at which clients reach them: ws:// and wss:// (TLS) of the
+WebSocket and its HTTP fallbacks, tcp:// and tls:// of bare TCP. DRAINING says that a node gets no new clients: an operator drains it
 (halley drain), or it is not ready.
 `;
 
@@ -24,6 +25,8 @@ const INSTANCES = z.array(
   }),
 );
 
+const WEB_SOCKET = /^wss?:/;
+
 export const NODES_COMMAND: OperatorCommand = {
   name: 'nodes',
   summary: 'list the nodes of the cluster',
@@ -35,12 +38,15 @@ export const NODES_COMMAND: OperatorCommand = {
       const data = await api.get('/goim/nodes/instances', INSTANCES);
       const rows = data
         .map(({ region, addrs, metadata: { server_id, weight, conn_count, offline } }) => [
-          ...[server_id, addrs.join(' '), region, Number(weight), Number(conn_count)],
+          server_id,
+          addrs.filter((url) => WEB_SOCKET.test(url)).join(' '),
+          addrs.filter((url) => !WEB_SOCKET.test(url)).join(' '),
+          ...[region, Number(weight), Number(conn_count)],
           offline === 'true' ? 'yes' : 'no',
         ])
         .sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
       return {
-        text: textTable(['NODE', 'ADDRESSES', 'REGION', 'WEIGHT', 'CONNECTIONS', 'DRAINING'], rows),
+        text: textTable(['NODE', 'WEBSOCKET', 'TCP', 'REGION', 'WEIGHT', 'CONNECTIONS', 'DRAINING'], rows),
         data,
       };
     };

@@ -364,8 +364,8 @@ export class CometControl implements CometPort {
         this.#recovery?.request(thread, message);
         return;
       case MESSAGE.FIND_NODE: {
-        const found = forwardAddressOf(this.#parts.cluster?.nodes.live() ?? [], message[2]);
-        this.#link.send(1 << thread, [MESSAGE.NODE_FOUND, message[1], found?.host ?? '', found?.port ?? 0]);
+        const { host, port, isTls } = forwardAddressOf(this.#parts.cluster?.nodes.live() ?? [], message[2]);
+        this.#link.send(1 << thread, [MESSAGE.NODE_FOUND, message[1], host, port, isTls]);
         return;
       }
       case MESSAGE.RESET:

@@ -22,6 +22,7 @@ export {
 export { type FallbackNode, newFallbackSecret } from './http/http-door.js';
 export { AddressCounts, allocateAddressCounts } from './limits/address-counts.js';
 export { checkOrigins, OriginList } from './limits/origin-list.js';
+export { requireProxyHeaders } from './limits/uws-proxy-probe.js';
 export { CometOnlineSource, type OnlineSourceParts } from './online-source.js';
 export { allocateRoomCounts, RoomCounts } from './room-counts.js';
 export type { RoomRecoveryOptions } from './room-recovery.js';

@@ -123,8 +123,14 @@ export type RecoveredMessage = [
   status: RecoverStatus,
   body: Uint8Array,
 ];
-/** Port 0: no live node has the tag; -1: it takes no plain requests. */
-export type NodeFoundMessage = [type: typeof MESSAGE.NODE_FOUND, request: number, host: string, port: number];
+/** Port 0: no live node has the tag. */
+export type NodeFoundMessage = [
+  type: typeof MESSAGE.NODE_FOUND,
+  request: number,
+  host: string,
+  port: number,
+  isTls: boolean,
+];
 export type TlsMessage = [type: typeof MESSAGE.TLS, request: number, set: TlsSet];
 export type ControlMessage =
   | ConnectedMessage

@@ -173,6 +173,11 @@ export const GROUP_OPTIONS = {
       'Bytes of an SSE stream kept behind what was written, for a client that reconnects.',
     ),
     poll_max_wait_ms: int(30_000, [100, 600_000], 'Longest wait of a long poll, whatever it asks for.'),
+    ca_file: text(
+      '',
+      [0, 4096],
+      'PEM file of the authority behind other nodes with tls.plain off, to which requests are taken; empty trusts what the system trusts.',
+    ),
   },
   fanout: {
     batch_max_messages: int(256, [1, 65_536], 'Messages of a room in one batch; a full batch leaves at once.'),

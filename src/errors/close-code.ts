@@ -90,6 +90,11 @@ export const CLOSE = {
     reason: 'rejected by the application',
     doc: "The application's acceptor refused the channel.",
   },
+  LEFT: {
+    code: 3509,
+    reason: 'closed by the client',
+    doc: 'The client ended its session itself (POST /sub/close); told to requests for it that come later.',
+  },
 } as const satisfies Record<string, CloseCodeRow>;
 
 export type CloseName = keyof typeof CLOSE;

@@ -38,7 +38,7 @@ export interface NodeDescription {
   readonly env: string;
   readonly version: string;
   readonly weight: number;
-  /** Where the node listens, for operators: `ws://10.0.0.1:3102/sub`. */
+  /** Where the node listens, for operators: `ws://10.0.0.1:3102/sub`, `wss:`, `tcp://10.0.0.1:3101`, `tls:` (TCP over TLS). */
   readonly listenUrls: readonly string[];
 }
 
@@ -145,9 +145,16 @@ function appIdOf({ roles }: NodeRecord): string {
   return `goim.${role}`;
 }
 
-/** The WebSocket address of one of a node's addresses. */
-function webSocketUrl(addr: string, wsPort: number): string {
-  return `ws://${isIP(addr) === 6 ? `[${addr}]` : addr}:${wsPort}/sub`;
+/** Where clients connect: per door that is open the URL of each address, plain before TLS, WebSocket before TCP. */
+function doorUrls({ addrs, wsPort, wssPort, tcpPort, tcpTlsPort = 0 }: NodeRecord): string[] {
+  const urls = (scheme: string, port: number, path = '') =>
+    port === 0 ? [] : addrs.map((addr) => `${scheme}://${isIP(addr) === 6 ? `[${addr}]` : addr}:${port}${path}`);
+  return [
+    ...urls('ws', wsPort, '/sub'),
+    ...urls('wss', wssPort, '/sub'),
+    ...urls('tcp', tcpPort),
+    ...urls('tls', tcpTlsPort),
+  ];
 }
 
 /**
@@ -155,18 +162,17 @@ function webSocketUrl(addr: string, wsPort: number): string {
  * @param isOffline it takes no new clients
  */
 export function recordReply(record: NodeRecord, env: string, isOffline: boolean): JsonMembers {
-  const { addrs, wsPort } = record;
   return {
     region: record.region,
     zone: record.zone,
     env,
     appid: appIdOf(record),
     hostname: record.hostname,
-    addrs: wsPort === 0 ? [] : addrs.map((addr) => webSocketUrl(addr, wsPort)),
+    addrs: doorUrls(record),
     version: record.version,
     latest_timestamp: record.updatedMs * 1e6,
     metadata: {
-      addrs: addrs.join(','),
+      addrs: record.addrs.join(','),
       conn_count: String(record.connCount),
       ip_count: String(record.ipCount),
       offline: String(isOffline),

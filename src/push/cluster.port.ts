@@ -13,7 +13,7 @@ export interface NodeRecord {
   readonly hostname: string;
   /** Public addresses, as configured. */
   readonly addrs: readonly string[];
-  /** Address at which other nodes reach `wsPort`: the one it binds to. Absent where it binds to all: then addrs, or hostname. */
+  /** Address at which other nodes reach its ports: the one it binds to. Absent where it binds to all: then addrs, or hostname. */
   readonly forwardHost?: string;
   readonly tcpPort: number;
   readonly wsPort: number;

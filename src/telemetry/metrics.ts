@@ -122,6 +122,10 @@ export const METRICS = [
   gauge('settling', 'This node writes its sessions and rooms again: 1, else 0.'),
   counter('redis_data_lost', 'Times that Redis was found to have lost data: it came back empty, or a stream is gone.'),
   counter('bus_moved', 'Channels subscribed to again at another server of a Redis Cluster, since their slots moved.'),
+  counter(
+    'push_too_large',
+    'Pushes that the HTTP API refused (413): larger than limits.push_body_bytes or http.max_body_bytes allows, or than a whole queue.',
+  ),
 ] as const satisfies readonly MetricRow[];
 
 export type MetricName = (typeof METRICS)[number]['name'];

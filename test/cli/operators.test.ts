@@ -196,7 +196,9 @@ describe('halley online', () => {
 describe('halley nodes and halley drain', () => {
   it('shows the node, and takes it out and puts it back', async () => {
     const row = (draining: string) =>
-      new RegExp(`^NODE .*DRAINING\\nnode-1 +${halley.wsUrl} +- +10 +\\d+ +${draining}\\n$`);
+      new RegExp(
+        `^NODE +WEBSOCKET +TCP .*DRAINING\\nnode-1 +${halley.wsUrl} +tcp://127.0.0.1:${halley.tcpPort} +- +10 +\\d+ +${draining}\\n$`,
+      );
     expect(await ok('nodes')).toMatch(row('no'));
     expect(await ok('drain')).toBe(`${halley.httpUrl} is draining: it gets no new clients\n`);
     expect(await ok('nodes')).toMatch(row('yes'));
@@ -204,7 +206,9 @@ describe('halley nodes and halley drain', () => {
     expect(JSON.parse(await ok('drain', '--off', '--json'))).toEqual({ draining: false });
     expect(await ok('nodes')).toMatch(row('no'));
     expect(await readiness(halley.httpUrl)).toMatchObject({ ready: true });
-    expect(JSON.parse(await ok('nodes', '--json'))).toMatchObject([{ metadata: { server_id: 'node-1' } }]);
+    expect(JSON.parse(await ok('nodes', '--json'))).toMatchObject([
+      { addrs: [halley.wsUrl, `tcp://127.0.0.1:${halley.tcpPort}`], metadata: { server_id: 'node-1' } },
+    ]);
   });
 });
 

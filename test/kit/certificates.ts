@@ -54,6 +54,27 @@ export async function makeAuthority(dir: string): Promise<Authority> {
   };
 }
 
+/** As they are made for development: its own authority. */
+export async function makeSelfSigned(
+  dir: string,
+  commonName: string,
+  names: readonly string[],
+): Promise<CertificateFiles> {
+  const [certFile, keyFile] = [join(dir, `${commonName}.crt`), join(dir, `${commonName}.key`)];
+  const files = ['-keyout', keyFile, '-out', certFile, '-subj', `/CN=${commonName}`];
+  await run('openssl', [
+    'req',
+    '-x509',
+    ...EC_KEY,
+    '-days',
+    '2',
+    ...files,
+    '-addext',
+    `subjectAltName=${names.join(',')}`,
+  ]);
+  return { certFile, keyFile };
+}
+
 async function writeDatabase(dir: string): Promise<void> {
   await writeFile(join(dir, 'ca.index'), '');
   const rows = [

@@ -1,5 +1,9 @@
-/** A client of the HTTP fallbacks for tests: `node:http`, a fresh connection for every request unless told otherwise. */
-import { type Agent, type IncomingMessage, request } from 'node:http';
+/**
+ * A client of the HTTP fallbacks for tests: `node:http`, a fresh connection for every request unless told otherwise. Over https
+ * it takes any certificate.
+ */
+import { type Agent, type IncomingMessage, request as plainRequest } from 'node:http';
+import { request as secureRequest } from 'node:https';
 import { eventually } from './eventually.js';
 
 export interface FallbackAnswer {
@@ -18,6 +22,21 @@ export interface FallbackRequest {
   /** Default: a connection of its own, so that the kernel picks a bucket anew. */
   readonly agent?: Agent | false;
   readonly signal?: AbortSignal;
+}
+
+function request(
+  url: string,
+  options: {
+    readonly method?: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly agent: Agent | false;
+    readonly signal?: AbortSignal;
+  },
+  onAnswer: (incoming: IncomingMessage) => void,
+) {
+  return url.startsWith('https:')
+    ? secureRequest(url, { ...options, rejectUnauthorized: false }, onAnswer)
+    : plainRequest(url, options, onAnswer);
 }
 
 export function send(url: string, options: FallbackRequest = {}): Promise<FallbackAnswer> {

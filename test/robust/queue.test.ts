@@ -39,6 +39,17 @@ afterAll(async () => {
   expect(await halley.stop()).toBe(0);
 });
 
+it('counts pushes that it refuses as too large, by the node or by the API, and no others', async () => {
+  const sizes = [8192, 8193, 1_048_577];
+  const answers: number[] = [];
+  for (const size of sizes) answers.push((await post(`${halley.httpUrl}${URL_PATH}`, 'x'.repeat(size))).status);
+  expect(answers).toEqual([200, 413, 413]);
+  expect((await nodeStats(halley.httpUrl)).totals.push_too_large).toBe(2);
+  expect(await (await fetch(`${halley.httpUrl}/metrics`)).text()).toMatch(
+    /^halley_push_too_large_total\{thread="control"\} 2$/m,
+  );
+});
+
 it('answers 503 with Retry-After once ring and queue are full; what got code 0 arrives once and in order, what got 503 never', async () => {
   const stalled = await connectToBucket(halley.wsUrl, 1, { key: 'stalled', roomId: ROOM, extended: true });
   const other = await connectToBucket(halley.wsUrl, 2, { key: 'other', roomId: ROOM });

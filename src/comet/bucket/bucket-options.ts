@@ -72,5 +72,11 @@ export interface BucketData {
   /** Epoch of the node's "all" sequence. */
   readonly allEpoch: number;
   /** What session tokens of the HTTP fallbacks are bound to and signed with. */
-  readonly fallback: { readonly serverId: string; readonly nodeEpoch: number; readonly secret: Uint8Array };
+  readonly fallback: {
+    readonly serverId: string;
+    readonly nodeEpoch: number;
+    readonly secret: Uint8Array;
+    /** PEM of who vouches for other nodes' certificates; empty: the system's authorities. */
+    readonly ca: string;
+  };
 }

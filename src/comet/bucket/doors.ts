@@ -13,17 +13,11 @@ export class Doors {
   readonly #main: Door;
   /** Undefined where there is only the WebSocket. */
   readonly #others: readonly Door[] | undefined;
-  #check: (() => Promise<void>) | undefined;
-
   readonly #tls: BucketTls | undefined;
 
-  /**
-   * @param check what must hold before any port opens; asked until it has held once. undefined: nothing
-   * @param tls where the doors with TLS find the newest certificates; undefined: there are none
-   */
-  constructor(main: Door, others: readonly Door[], check?: () => Promise<void>, tls?: BucketTls) {
+  /** @param tls where the doors with TLS find the newest certificates; undefined: there are none */
+  constructor(main: Door, others: readonly Door[], tls?: BucketTls) {
     this.#main = main;
-    this.#check = check;
     this.#tls = tls;
     this.#others = others.length === 0 ? undefined : others;
   }
@@ -34,8 +28,6 @@ export class Doors {
 
   /** Resolved: every port is bound. */
   async listen(): Promise<void> {
-    await this.#check?.();
-    this.#check = undefined;
     await Promise.all(this.#all().map((door) => door.listen()));
   }
 

@@ -12,7 +12,6 @@ import type { NodeLookups } from '../http/node-lookups.js';
 import type { AddressCounts } from '../limits/address-counts.js';
 import type { Admission } from '../limits/admission.js';
 import { openAdmission } from '../limits/open-admission.js';
-import { requireProxyHeaders } from '../limits/uws-proxy-probe.js';
 import { opensTcpPort, sharesTcpPort } from '../tcp/port-sharing.js';
 import { TcpListener } from '../tcp/tcp-listener.js';
 import type { BucketOptions } from './bucket-options.js';
@@ -65,7 +64,7 @@ export function openDoors(options: BucketOptions, handlers: DoorHandlers, parts:
   const [main, ...others] = doors;
   if (main === undefined) throw new HalleyError('NO_DOOR', 'a bucket needs a port to listen on');
   others.push(fallbacks, ...tcpDoors(options, handlers, parts.thread, admission, tls));
-  return new Doors(main, others, limits.proxyProtocol === 'v2' ? requireProxyHeaders : undefined, tls);
+  return new Doors(main, others, tls);
 }
 
 function tcpDoors(

@@ -68,7 +68,7 @@ async function listen(own: Partial<DoorHandlers> = {}) {
   );
   listeners.push(listener);
   await listener.listen();
-  return { listener, port, events, tls, doors: new Doors(listener, [], undefined, tls) };
+  return { listener, port, events, tls, doors: new Doors(listener, [], tls) };
 }
 
 async function connect(port: number) {

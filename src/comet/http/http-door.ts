@@ -36,6 +36,8 @@ export interface FallbackNode {
   readonly secret: Uint8Array;
   /** Int32 per thread: the port of its private listener, 0 while it has none. */
   readonly ports: Int32Array;
+  /** PEM of who vouches for other nodes' certificates; empty or absent: the system's authorities. */
+  readonly ca?: string;
 }
 
 export interface HttpDoorOptions {

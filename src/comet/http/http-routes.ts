@@ -90,7 +90,7 @@ export class HttpRoutes {
   constructor(options: HttpDoorOptions, parts: RouteParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#forwarder = new RequestForwarder(parts.onFault);
+    this.#forwarder = new RequestForwarder(parts.onFault, parts.node.ca ?? '');
     this.#bucketSecret = createHmac('sha256', parts.node.secret).update('bucket to bucket').digest('hex');
   }
 
@@ -393,7 +393,7 @@ export class HttpRoutes {
       );
     } else {
       const headers = { ...forwarded.headers, [SECRET_HEADER]: this.#bucketSecret };
-      this.#forwarder.forward(exchange, { host: PRIVATE_HOST, port }, { ...forwarded, headers });
+      this.#forwarder.forward(exchange, { host: PRIVATE_HOST, port, isTls: false }, { ...forwarded, headers });
     }
   }
 
@@ -411,10 +411,6 @@ export class HttpRoutes {
       const found = await this.#parts.nodes.find(nodeTag);
       if (found === 'gone') {
         exchange.error(STATUS.GONE, this.#massEnd(CLOSE.SHUTDOWN, 'the node of this session is gone'));
-      } else if (found === 'closed') {
-        const reason =
-          'the node of this session takes TLS only, and requests are not forwarded to it: balance with stickiness';
-        exchange.error(STATUS.UNAVAILABLE, endOf(CLOSE.BUCKET_FAILED, reason, RETRY_AFTER_MS));
       } else if (found === 'unknown') {
         exchange.error(
           STATUS.UNAVAILABLE,

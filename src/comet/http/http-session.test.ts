@@ -210,5 +210,8 @@ describe('a fallback session', () => {
     const other = new HttpSession(host, '');
     other.end(CLOSE.SHUTDOWN.code, 'going');
     expect(other.over).toEqual({ code: 3000, reason: 'going', reconnect: true, retryAfterMs: 9_000 });
+    const left = new HttpSession(host, '');
+    left.leave();
+    expect(left.over).toEqual({ code: 3509, reason: 'closed by the client', reconnect: false, retryAfterMs: 0 });
   });
 });

@@ -221,7 +221,7 @@ export class HttpSession implements ChannelSocket {
     // Numbers go on: a later request with its last cursor must hear that the session is over, not that the cursor is wrong.
     this.#forget(this.#messages.length);
     this.#replayBytes = 0;
-    this.#finish({ code: 0, reason: 'closed by the client', reconnect: false, retryAfterMs: 0 });
+    this.#finish(endOf(CLOSE.LEFT));
   }
 
   /** What op 6 said, if it was the last message: more than a code and a reason. */

@@ -11,13 +11,12 @@ import { type FindNodeMessage, MESSAGE, type NodeFoundMessage } from '../thread-
 export interface NodeAddress {
   readonly host: string;
   readonly port: number;
+  /** The port speaks TLS. */
+  readonly isTls: boolean;
 }
 
-/** In a NodeFoundMessage: the node lives, and all its ports speak TLS. */
-export const NO_PLAIN_PORT = -1;
-
-/** `gone`: no node of this tag is alive. `closed`: it takes no plain requests. `unknown`: nobody answered in time. */
-export type FoundNode = NodeAddress | 'gone' | 'closed' | 'unknown';
+/** `gone`: no node of this tag is alive. `unknown`: nobody answered in time. */
+export type FoundNode = NodeAddress | 'gone' | 'unknown';
 
 const KEEP_MS = 1_000;
 const DEADLINE_MS = 2_000;
@@ -59,10 +58,9 @@ export class NodeLookups {
     return found;
   }
 
-  onNodeFound([, request, host, port]: NodeFoundMessage): void {
+  onNodeFound([, request, host, port, isTls]: NodeFoundMessage): void {
     const answer = this.#asked.get(request);
     this.#asked.delete(request);
-    if (port === NO_PLAIN_PORT) answer?.('closed');
-    else answer?.(port === 0 ? 'gone' : { host, port });
+    answer?.(port === 0 ? 'gone' : { host, port, isTls });
   }
 }

@@ -4,10 +4,14 @@
  *
  * Threads: its bucket.
  * Guarantees: an abort on either side ends the other; a client that does not read stops the reading at the source; the target
- *   is never taken from the request. Who cannot be reached in time is answered with 503 and a time to come back.
+ *   is never taken from the request. Who cannot be reached in time is answered with 503 and a time to come back. Over TLS the
+ *   other node must show a certificate for the address that is dialled, by an authority that is trusted: the request carries
+ *   its session's token, which is all it takes to read along.
  */
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { CLOSE } from '../../errors/index.js';
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+import { createSecureContext, TLSSocket } from 'node:tls';
+import { CLOSE, HalleyError } from '../../errors/index.js';
 import { endOf, STATUS } from './http-errors.js';
 import type { HeaderRows, HttpExchange } from './http-exchange.js';
 import type { NodeAddress } from './node-lookups.js';
@@ -26,16 +30,23 @@ export interface ForwardedRequest {
 const IDLE_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 2_000;
 const RETRY_AFTER_MS = 1_000;
-const MAX_FREE_SOCKETS = 64;
+/** So often a refused certificate is reported: every client that polls comes upon it again. */
+const REPORT_EVERY_MS = 10_000;
+const AGENT_OPTIONS = { keepAlive: true, timeout: IDLE_MS, maxFreeSockets: 64 } as const;
 const PASSED_HEADERS = ['content-type', 'halley-cursor', 'retry-after', 'x-accel-buffering'] as const;
 
 export class RequestForwarder {
-  readonly #agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxFreeSockets: MAX_FREE_SOCKETS });
+  readonly #agent = new Agent(AGENT_OPTIONS);
   readonly #onFault: (error: unknown) => void;
+  readonly #ca: string;
+  #madeSecureAgent: SecureAgent | undefined;
   #activeCount = 0;
+  #reportFromMs = 0;
 
-  constructor(onFault: (error: unknown) => void) {
+  /** @param ca PEM of who vouches for other nodes' certificates, '' for the system's authorities */
+  constructor(onFault: (error: unknown) => void, ca: string) {
     this.#onFault = onFault;
+    this.#ca = ca;
   }
 
   /** Requests that are not answered to the end yet. */
@@ -43,12 +54,16 @@ export class RequestForwarder {
     return this.#activeCount;
   }
 
-  forward(exchange: HttpExchange, { host, port }: NodeAddress, request: ForwardedRequest): void {
+  forward(exchange: HttpExchange, address: NodeAddress, request: ForwardedRequest): void {
     if (exchange.isOver) return;
+    const { host, port, isTls } = address;
     const { method, path, body } = request;
     const headers: Record<string, string | number> = { ...request.headers };
     if (method === 'POST') headers['content-length'] = body?.length ?? 0;
-    const outgoing = httpRequest({ agent: this.#agent, host, port, method, path, headers });
+    const target = { host, port, method, path, headers };
+    const outgoing = isTls
+      ? secureRequest({ ...target, agent: this.#secureAgent })
+      : httpRequest({ ...target, agent: this.#agent });
     // Nagle would hold the body back behind the head.
     outgoing.setNoDelay(true);
     const fail = (reason: string) => outgoing.destroy(new Error(reason));
@@ -61,7 +76,7 @@ export class RequestForwarder {
     outgoing.on('socket', (socket) => {
       if (!socket.connecting) return;
       connectTimer = setTimeout(() => fail('no connection in time'), CONNECT_TIMEOUT_MS);
-      socket.once('connect', () => clearTimeout(connectTimer));
+      socket.once(isTls ? 'secureConnect' : 'connect', () => clearTimeout(connectTimer));
     });
     outgoing.on('response', (incoming) => {
       clear();
@@ -78,7 +93,7 @@ export class RequestForwarder {
     });
     outgoing.on('error', () => {
       clear();
-      exchange.error(STATUS.UNAVAILABLE, unreachable());
+      exchange.error(STATUS.UNAVAILABLE, this.#distrust(outgoing, address) ?? unreachable());
     });
     exchange.onGone = () => {
       clear();
@@ -89,6 +104,32 @@ export class RequestForwarder {
 
   close(): void {
     this.#agent.destroy();
+    this.#madeSecureAgent?.destroy();
+  }
+
+  /** One context for all connections: authorities are parsed once, and at nodes that never need them not at all. */
+  get #secureAgent(): SecureAgent {
+    this.#madeSecureAgent ??= new SecureAgent({
+      ...AGENT_OPTIONS,
+      secureContext: createSecureContext(this.#ca === '' ? {} : { ca: this.#ca }),
+    });
+    return this.#madeSecureAgent;
+  }
+
+  /** What the client is told where the other node's certificate was refused. The operator is told of which node. */
+  #distrust({ socket }: ClientRequest, { host, port }: NodeAddress) {
+    // Node keeps a code there, whatever its types say.
+    const cause: unknown = socket instanceof TLSSocket ? socket.authorizationError : undefined;
+    if (cause === undefined || cause === null) return undefined;
+    const sentence =
+      cause === 'ERR_TLS_CERT_ALTNAME_INVALID'
+        ? "the certificate of the session's node is not for the address it is reached at (node.addrs)"
+        : "the certificate of the session's node is not trusted (fallback.ca_file)";
+    if (performance.now() >= this.#reportFromMs) {
+      this.#reportFromMs = performance.now() + REPORT_EVERY_MS;
+      this.#onFault(new HalleyError('FALLBACK_NODE_UNTRUSTED', sentence, { host, port, cause: String(cause) }));
+    }
+    return endOf(CLOSE.BUCKET_FAILED, `${sentence}: cause=${cause}`, RETRY_AFTER_MS);
   }
 
   #answer(exchange: HttpExchange, incoming: IncomingMessage): void {

@@ -5,7 +5,7 @@
  * reads), and a proxy that writes its header first would lose its clients. So one connection is made to a port of our own, on the loopback
  * interface, and looked at.
  *
- * Threads: any; at the start of a bucket, before its port is open. Takes some milliseconds.
+ * Threads: control thread; at the start of a node, before any port is open. Takes some milliseconds.
  */
 
 import uWS, { type us_listen_socket } from 'uWebSockets.js';
@@ -62,7 +62,7 @@ export async function requireProxyHeaders(): Promise<void> {
   if (await readsProxyHeaders()) return;
   throw new HalleyError(
     'PROXY_PROTOCOL_UNSUPPORTED',
-    'limits.proxy_protocol must not be v2 with this uWebSockets.js binary, which loses PROXY protocol headers that arrive before the request; use v2-tcp, and http.trusted_proxies for the WebSocket',
+    'limits.proxy_protocol must not be v2 with this uWebSockets.js binary, which loses PROXY protocol headers that arrive before the request: set it to v2-tcp, and let the proxy of the WebSocket name clients in the header of http.forwarded_header (http.trusted_proxies)',
     { node: process.version },
   );
 }

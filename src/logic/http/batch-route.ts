@@ -13,7 +13,7 @@
  */
 import { type Codec, decodeBody, PUSH_LIMITS, type PushCommand, validatePushCommand } from '../../protocol/index.js';
 import type { MaybePromise, PushTarget } from '../../push/index.js';
-import { messageIdRefusal, pushDurably } from './durable-push.js';
+import { messageIdRefusal, pushDirectly, pushDurably } from './durable-push.js';
 import { API_CODE, type ApiCode, dataReply, errorReply, pushResult, type Reply } from './reply.js';
 import type { ApiRequest, ApiServices } from './route.js';
 
@@ -69,7 +69,7 @@ export function pushBatch(services: ApiServices, request: ApiRequest): MaybeProm
       reason = why;
     };
     const outcome =
-      durable === 'true' ? pushDurably(services, push, id, onRefused) : services.pusher.push(push, onRefused);
+      durable === 'true' ? pushDurably(services, push, id, onRefused) : pushDirectly(services, push, onRefused);
     return typeof outcome === 'string' ? pushResult(outcome, reason) : outcome.then((late) => pushResult(late, reason));
   });
   return rows.some((row) => row instanceof Promise) ? Promise.all(rows).then(dataReply) : dataReply(rows);

@@ -53,7 +53,20 @@ describe('a body above the limit', () => {
     }
     await eventually(() => raw.closed, 'the server closes');
     expect(api.pusher.commands).toEqual([]);
+    expect(api.pushesTooLarge).toBe(1);
     await eventually(() => api.api.gauges().inFlightCount === 0, 'nothing is left');
+  });
+
+  it.each([
+    [KEYS, 1],
+    ['/halley/push/batch', 1],
+    ['/halley/disconnect', 0],
+  ])('is counted once where it is a push: %s %d', async (target, count) => {
+    const api = await start({ bodyMaxBytes: 1000 });
+    expect((await api.post(target, 'x'.repeat(1001))).status).toBe(413);
+    expect(api.pushesTooLarge).toBe(count);
+    expect((await api.post(target, 'x'.repeat(1000))).status).not.toBe(413);
+    expect(api.pushesTooLarge).toBe(count);
   });
 
   it('is refused before its first byte, and the connection goes on behind it', async () => {

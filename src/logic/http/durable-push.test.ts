@@ -75,6 +75,14 @@ describe('a push into the durable queue', () => {
     expect(answer.headers['retry-after']).toBe('1');
   });
 
+  it('is refused with 413 and counted where it is too large', async () => {
+    const durable = new HeldQueue();
+    durable.outcome = 'too_large';
+    const api = await started(durable);
+    expect(await api.post(ROOM, 'hi')).toMatchObject({ status: 413, json: { code: -413 } });
+    expect(api.pushesTooLarge).toBe(1);
+  });
+
   it('keeps the order of requests on one connection', async () => {
     const durable = new HeldQueue();
     durable.isHeld = true;

@@ -1,6 +1,6 @@
 /**
- * durable-push: the way of a push that is to be kept: into the durable queue of a cluster, which answers when Redis has
- * acknowledged; standalone into the node's own queue, which answers at once.
+ * durable-push: the two ways of a push. Kept: into the durable queue of a cluster, which answers when Redis has acknowledged;
+ * standalone into the node's own queue, which answers at once. Direct: at once, and at most once.
  */
 import {
   isIdempotencyId,
@@ -30,14 +30,30 @@ export function messageIdRefusal({ messageId }: ApiRequest): Reply | undefined {
     : BAD_ID_REPLY;
 }
 
+function counted({ onPushTooLarge }: ApiServices, outcome: PushOutcome): PushOutcome {
+  if (outcome === PUSH_OUTCOME.TOO_LARGE) onPushTooLarge?.();
+  return outcome;
+}
+
+/** `onRefused` is called before that is answered. */
+export function pushDirectly(
+  services: ApiServices,
+  command: PushCommand,
+  onRefused: RefusalListener,
+): MaybePromise<PushOutcome> {
+  const outcome = services.pusher.push(command, onRefused);
+  return typeof outcome === 'string' ? counted(services, outcome) : outcome.then((late) => counted(services, late));
+}
+
 /** No promise where there is no durable queue. `onRefused` is called before that is answered. */
 export function pushDurably(
-  { durable, pusher }: ApiServices,
+  services: ApiServices,
   command: PushCommand,
   idempotencyId: string | undefined,
   onRefused: RefusalListener,
 ): MaybePromise<PushOutcome> {
-  if (durable === undefined) return pusher.push(command, onRefused);
+  const { durable } = services;
+  if (durable === undefined) return pushDirectly(services, command, onRefused);
   const push = { ...command, onRefused, ...(idempotencyId === undefined ? {} : { idempotencyId }) };
-  return durable.append([push]).then(([outcome]) => outcome ?? PUSH_OUTCOME.FULL);
+  return durable.append([push]).then(([outcome]) => counted(services, outcome ?? PUSH_OUTCOME.FULL));
 }

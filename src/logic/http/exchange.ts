@@ -20,6 +20,8 @@ export interface ExchangeHooks {
   readonly onBegin: (exchange: Exchange) => void;
   /** A defect of ours; the client gets status 500. `where` is method and path. Must not throw. */
   readonly onDefect: (error: unknown, where: string) => void;
+  /** A body was above its limit, and is refused. Must not throw. */
+  readonly onTooLarge: (request: IncomingMessage) => void;
   /** The reply is written, or the client is gone. Must not throw. */
   readonly onEnd: (aborted: boolean) => void;
 }
@@ -124,6 +126,7 @@ export class Exchange implements Turn {
    */
   readBody(limitBytes: number, done: (body: Uint8Array) => void): void {
     if (this.#announcedBytes > limitBytes) {
+      this.#hooks.onTooLarge(this.request);
       this.send(tooLargeReply(limitBytes));
       return;
     }
@@ -145,6 +148,7 @@ export class Exchange implements Turn {
       if (this.#ended) return;
       this.#readBytes += chunk.length;
       if (this.#readBytes > limitBytes) {
+        this.#hooks.onTooLarge(this.request);
         this.answer(tooLargeReply(limitBytes));
         return;
       }

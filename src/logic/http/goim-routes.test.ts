@@ -122,8 +122,10 @@ describe("goim's push routes", () => {
       const full = await api.post(`/goim/push/${target}`, 'x');
       expect([full.status, full.headers['retry-after'], full.json]).toEqual([503, '1', { code: -503, message }]);
       api.pusher.outcome = 'too_large';
+      const before = api.pushesTooLarge;
       const tooLarge = await api.post(`/goim/push/${target}`, 'x');
       expect([tooLarge.status, tooLarge.json]).toEqual([413, { code: -413, message }]);
+      expect(api.pushesTooLarge - before).toBe(1);
       api.pusher.outcome = 'closed';
       const closed = await api.post(`/goim/push/${target}`, 'x');
       expect([closed.status, closed.json]).toEqual([503, { code: -503, message }]);

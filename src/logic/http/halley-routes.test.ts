@@ -79,6 +79,14 @@ describe('POST /halley/push/batch', () => {
     expect(answer.json).toMatchObject({ code: 0, data: [{ code: -503 }] });
   });
 
+  it.each(['', '?durable=true'])('says per command that it is too large, and counts each%s', async (query) => {
+    api.pusher.outcome = 'too_large';
+    const before = api.pushesTooLarge;
+    const answer = await api.postJson(`/halley/push/batch${query}`, [commands[0], { room: 1 }, commands[2]]);
+    expect(answer.json).toMatchObject({ code: 0, data: [{ code: -413 }, { code: -400 }, { code: -413 }] });
+    expect(api.pushesTooLarge - before).toBe(2);
+  });
+
   it.each([
     ['another content type', 'text/plain', '[]', 415, -415, 'application/json'],
     ['no content type', '', '[]', 415, -415, 'application/json'],

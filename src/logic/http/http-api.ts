@@ -43,6 +43,8 @@ export interface ApiServerOptions {
   readonly timeouts?: Partial<HttpTimeouts>;
   /** Certificates, asked by listen() and by reloadTls(): https. Undefined: http. */
   readonly tls?: (() => TlsOptions) | undefined;
+  /** A body above `bodyMaxBytes` was refused; `target` is path and query. Must not throw. */
+  readonly onBodyTooLarge?: (target: string) => void;
   /** A defect of ours: `where` is method and path. The client got status 500. */
   readonly onDefect: (error: unknown, where: string) => void;
 }
@@ -76,6 +78,7 @@ const DEFAULT_DEADLINE_MS = 10_000;
 const DEFAULT_TIMEOUTS: HttpTimeouts = { headersMs: 10_000, requestMs: 30_000, keepAliveMs: 75_000, stallMs: 60_000 };
 const BEYOND_ASCII = /[\x80-\xff]/;
 const NO_BODY = new Uint8Array(0);
+const PUSH_PATH = /^\/(?:goim|halley)\/push\//;
 
 function aloneLookup({ node, comet, nowMs = Date.now }: HttpApiDeps): NodeLookup {
   const drain = new DrainSwitch();
@@ -126,6 +129,7 @@ export class ApiServer<Services> {
     },
     onBegin: (exchange) => this.#onBegin(exchange),
     onDefect: (error, where) => this.#onDefect(error, where),
+    onTooLarge: ({ url }) => this.#options.onBodyTooLarge?.(originForm(url as string)),
     onEnd: (aborted) => {
       this.#inFlightCount--;
       if (aborted) this.#abortedCount++;
@@ -279,6 +283,9 @@ export class HttpApi extends ApiServer<ApiServices> {
       messageMaxBytes: deps.bodyMaxBytes ?? DEFAULT_BODY_MAX_BYTES,
       nowMs: deps.nowMs ?? Date.now,
     };
-    super(ROUTES, services, deps);
+    const onBodyTooLarge = (target: string) => {
+      if (PUSH_PATH.test(target)) deps.onPushTooLarge?.();
+    };
+    super(ROUTES, services, { ...deps, onBodyTooLarge });
   }
 }

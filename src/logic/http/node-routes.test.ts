@@ -84,10 +84,18 @@ describe('nodes/weighted of a cluster', () => {
 describe('nodes/instances of a cluster', () => {
   it('shows every node, and as offline those that take no clients', async () => {
     const { data } = await cluster({}, [
-      nodeRecord('bj', { region: 'bj', zone: 'bj1', connCount: 5, ipCount: 4, addrs: ['10.0.0.1', '::1'] }),
+      nodeRecord('bj', {
+        region: 'bj',
+        zone: 'bj1',
+        connCount: 5,
+        ipCount: 4,
+        addrs: ['10.0.0.1', '::1'],
+        tcpTlsPort: 3104,
+      }),
       nodeRecord('full', { capacity: 7, connCount: 7 }),
       nodeRecord('drained', { isDraining: true }),
-      nodeRecord('logic', { roles: ['logic', 'job'], wsPort: 0 }),
+      nodeRecord('logic', { roles: ['logic', 'job'], wsPort: 0, wssPort: 0, tcpPort: 0 }),
+      nodeRecord('secure', { wsPort: 0, tcpPort: 0, tcpTlsPort: 3104 }),
     ]);
     const instances = await data('/goim/nodes/instances');
     expect(instances[0]).toEqual({
@@ -96,7 +104,10 @@ describe('nodes/instances of a cluster', () => {
       env: 'dev',
       appid: 'goim.comet',
       hostname: 'bj-host',
-      addrs: ['ws://10.0.0.1:3102/sub', 'ws://[::1]:3102/sub'],
+      addrs: [
+        ...['ws://10.0.0.1:3102/sub', 'ws://[::1]:3102/sub', 'wss://10.0.0.1:3103/sub', 'wss://[::1]:3103/sub'],
+        ...['tcp://10.0.0.1:3101', 'tcp://[::1]:3101', 'tls://10.0.0.1:3104', 'tls://[::1]:3104'],
+      ],
       version: '0.1.0',
       latest_timestamp: 1_000_000_000,
       metadata: {
@@ -112,12 +123,13 @@ describe('nodes/instances of a cluster', () => {
       one.metadata['server_id'],
       one.appid,
       one.metadata['offline'],
-      one.addrs.length,
+      one.addrs.map((url) => url.split('//')[0]).join(''),
     ]);
     expect(rows.slice(1)).toEqual([
-      ['full', 'goim.comet', 'true', 1],
-      ['drained', 'goim.comet', 'true', 1],
-      ['logic', 'goim.logic', 'true', 0],
+      ['full', 'goim.comet', 'true', 'ws:wss:tcp:'],
+      ['drained', 'goim.comet', 'true', 'ws:wss:tcp:'],
+      ['logic', 'goim.logic', 'true', ''],
+      ['secure', 'goim.comet', 'false', 'wss:tls:'],
     ]);
   });
 });

@@ -41,6 +41,8 @@ export interface ApiServices extends IdRouteServices {
   readonly batchMaxCount: number;
   /** Most bytes of one command's message there. */
   readonly messageMaxBytes: number;
+  /** A push is refused as too large (413, or code -413 in a batch); called once for each, to be counted. Must not throw. */
+  readonly onPushTooLarge?: (() => void) | undefined;
   readonly nowMs: () => number;
 }
 
