@@ -19,6 +19,7 @@ import { connIdOf } from '../bucket/channel-slots.js';
 import { SOCKET_ANSWER } from '../bucket/channel-socket.js';
 import type { Door, DoorHandlers } from '../bucket/door.js';
 import { LoopTopics } from '../bucket/loop-topics.js';
+import { tellError } from '../bucket/tell-error.js';
 import { type Admission, NO_TICKET } from '../limits/admission.js';
 import { connectStatusOf, endOf, type SessionEnd } from './http-errors.js';
 import type { HttpExchange } from './http-exchange.js';
@@ -338,12 +339,7 @@ export class HttpDoor implements Door, SessionHost {
   }
 
   #failed(error: unknown, channel: Channel | undefined): void {
-    if (this.#inert) return;
-    try {
-      this.#handlers.onError(error, channel);
-    } catch (second) {
-      this.discards.ignore(second, 'error handler');
-    }
+    if (!this.#inert) tellError(this.#handlers, this, error, channel);
   }
 }
 
