@@ -38,7 +38,7 @@ export const SIDEWAYS: Readonly<Record<string, string>> = {
 };
 
 /** Rooms inside rooms with a door of their own, for what few load. */
-const SECOND_DOORS: ReadonlySet<string> = new Set(['store/redis/index.ts']);
+const SECOND_DOORS: ReadonlySet<string> = new Set(['store/redis/index.ts', 'logic/auth.ts']);
 
 /** Folders that browsers run: no Node in them. */
 const ISOMORPHIC: ReadonlySet<string> = new Set(['protocol', 'client', 'page']);

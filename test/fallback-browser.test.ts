@@ -1,8 +1,9 @@
 /**
  * The fallbacks in a real browser, from a page of another origin: EventSource, fetch and sendBeacon as they are.
  */
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { launchChromium } from './kit/chromium.js';
 import { FallbackClient } from './kit/fallback-client.js';
 import { eventually, type HalleyProcess, pushRoom, startHalley } from './kit/index.js';
 
@@ -11,10 +12,7 @@ let halley: HalleyProcess;
 let page: Page;
 
 beforeAll(async () => {
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
-  });
+  browser = await launchChromium();
   halley = await startHalley();
   page = await (await browser.newContext({ bypassCSP: true })).newPage();
   // The API's port: another origin than the comet's.

@@ -1,20 +1,10 @@
 /**
  * The first page in a real browser against the real program.
  */
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { launchChromium } from './kit/chromium.js';
 import { eventually, get, type HalleyProcess, post, pushRoom, startHalley, WireClient } from './kit/index.js';
-
-const BROWSER_ARGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 let browser: Browser;
 let halley: HalleyProcess;
@@ -23,8 +13,7 @@ let faults: string[] = [];
 let contexts: BrowserContext[] = [];
 
 beforeAll(async () => {
-  // Playwright gives every launch a fresh user-data-dir.
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: BROWSER_ARGS });
+  browser = await launchChromium();
   halley = await startHalley();
 });
 afterEach(async () => {

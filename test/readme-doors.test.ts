@@ -5,12 +5,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchChromium, servePage } from './kit/chromium.js';
 import { eventually, type HalleyProcess, pushRoom, startHalley } from './kit/index.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -69,21 +67,11 @@ describe('the examples of the README', () => {
 
   it('connect the bundle in a page', async () => {
     const page = `<!doctype html><body>${await example('client.html')}</body>`;
-    const bundle = await readFile(join(root, 'dist/client/halley-client.js'));
-    const files = createServer(({ url }, response) => {
-      const isBundle = url === '/halley-client.js';
-      response.setHeader('content-type', isBundle ? 'text/javascript' : 'text/html');
-      response.end(isBundle ? bundle : page);
-    });
-    files.listen(0, '127.0.0.1');
-    await once(files, 'listening');
-    const browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
-      args: ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
-    });
+    const served = await servePage(page);
+    const browser = await launchChromium();
     try {
       const tab = await browser.newPage();
-      await tab.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/`);
+      await tab.goto(served.url);
       await eventually(
         async () => {
           await pushRoom(halley.httpUrl, 'live://1000', 'to the page');
@@ -94,7 +82,7 @@ describe('the examples of the README', () => {
       );
     } finally {
       await browser.close();
-      files.close();
+      served.close();
     }
   });
 });

@@ -9,6 +9,7 @@ import {
   runHalley,
   startHalley,
   type TlsDirectory,
+  tlsEnv,
   WireClient,
 } from './kit/index.js';
 
@@ -23,9 +24,7 @@ beforeAll(async () => {
   tls = await makeTlsDirectory();
   const named = await tls.authority.issue('chat', { names: ['DNS:chat.example'] });
   own = {
-    HALLEY_TLS_CERT_FILE: named.certFile,
-    HALLEY_TLS_KEY_FILE: named.keyFile,
-    HALLEY_TLS_WS_PORT: '0',
+    ...tlsEnv(named),
     HALLEY_TLS_HTTP: 'on',
     // For who comes by this name the certificate is that of 127.0.0.1 and localhost.
     HALLEY_TLS_SNI: `localhost=${tls.own.certFile}:${tls.own.keyFile}`,

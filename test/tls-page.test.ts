@@ -1,8 +1,9 @@
 /**
  * The first page in a real browser over https: its socket goes over TLS too, and through a reload.
  */
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { launchChromium } from './kit/chromium.js';
 import {
   eventually,
   type HalleyProcess,
@@ -10,6 +11,7 @@ import {
   secureCall,
   startHalley,
   type TlsDirectory,
+  tlsEnv,
 } from './kit/index.js';
 
 let browser: Browser;
@@ -18,16 +20,10 @@ let tls: TlsDirectory;
 
 beforeAll(async () => {
   tls = await makeTlsDirectory();
-  const args = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: [...args, '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launchChromium();
   halley = await startHalley({
     env: {
-      HALLEY_TLS_CERT_FILE: tls.own.certFile,
-      HALLEY_TLS_KEY_FILE: tls.own.keyFile,
-      HALLEY_TLS_WS_PORT: '0',
+      ...tlsEnv(tls.own),
       HALLEY_TLS_HTTP: 'on',
     },
   });

@@ -21,6 +21,7 @@ import {
   secureCall,
   startHalley,
   type TlsDirectory,
+  tlsEnv,
   WireClient,
 } from './kit/index.js';
 
@@ -48,9 +49,7 @@ async function start(more: Readonly<Record<string, string>> = {}, args: readonly
   halley = await startHalley({
     args,
     env: {
-      HALLEY_TLS_CERT_FILE: used.certFile,
-      HALLEY_TLS_KEY_FILE: used.keyFile,
-      HALLEY_TLS_WS_PORT: '0',
+      ...tlsEnv(used),
       ...more,
     },
   });

@@ -19,6 +19,7 @@ import {
   startHalley,
   type TlsDirectory,
   tcpPacket,
+  tlsEnv,
   WireClient,
 } from './kit/index.js';
 
@@ -29,7 +30,7 @@ const running: HalleyProcess[] = [];
 
 beforeAll(async () => {
   tls = await makeTlsDirectory();
-  env = { HALLEY_TLS_CERT_FILE: tls.own.certFile, HALLEY_TLS_KEY_FILE: tls.own.keyFile, HALLEY_TLS_WS_PORT: '0' };
+  env = tlsEnv(tls.own);
 });
 afterEach(async () => {
   for (const halley of running.splice(0)) expect(await halley.stop()).toBe(0);

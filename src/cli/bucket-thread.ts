@@ -7,7 +7,7 @@ import type { ThreadContext } from '../actor/index.js';
 import { systemClock } from '../clock/index.js';
 import { AddressCounts, Bucket, type BucketData, RoomCounts } from '../comet/index.js';
 import { Snowflake } from '../id/index.js';
-import { createAuthenticator } from '../logic/index.js';
+import { createAuthenticator } from '../logic/auth.js';
 import { pinoLogger, stormGuard, ThreadCounters } from '../telemetry/index.js';
 import { RuntimeCounters } from './runtime-counters.js';
 

@@ -79,7 +79,6 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const QUEUE_DRAIN_RATIO = 0.3;
 const RING_DRAIN_RATIO = 0.1;
 const RING_POLL_MS = 2;
-const _RELEASE_MS = 500;
 /** Share of it that is left for what upstream still has to send, where there is an upstream. */
 const UPSTREAM_DRAIN_RATIO = 0.2;
 

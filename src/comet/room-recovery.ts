@@ -21,7 +21,7 @@ import { batch26HeaderBytes, encodeUtf8, writeBatch26Header } from '../protocol/
 import type { HistoryMessage, HistoryRange, RoomHistory } from '../push/index.js';
 import { type HistoryLog, historyEntry, type MemoryHistory } from '../store/index.js';
 import { METRIC, type ThreadCounters } from '../telemetry/index.js';
-import { AnswerCache } from './room-recovery-answers.js';
+import { BriefAnswers } from './brief-answers.js';
 import {
   MESSAGE,
   RECOVER_STATUS,
@@ -104,8 +104,8 @@ export class RoomRecovery {
   /** Bytes that may be sent now; below zero after a large answer. */
   #budgetBytes: number;
   #budgetAtMs: number;
-  /** A crowd that was cut off at once asks for the same. */
-  readonly #answers = new AnswerCache();
+  /** In one life of a room an offset is one message for ever, so an answer from one offset to another never changes. */
+  readonly #answers = new BriefAnswers<Uint8Array>();
 
   constructor(options: RoomRecoveryOptions, links: RoomRecoveryLinks) {
     this.#options = options;
@@ -204,11 +204,12 @@ export class RoomRecovery {
     if (log.offset + 1 - fromOffset > maxMessages || this.#isBelowFloor(log, fromOffset)) return 'refused';
     memory.trim(log);
     if (log.firstOffset > fromOffset + older.length) return 'too old';
-    const known = this.#answers.get(room, epoch, fromOffset, log.offset);
+    const key = `${epoch}:${fromOffset}:${log.offset}:${room}`;
+    const known = this.#answers.get(key);
     if (known !== undefined) return known;
     const bytes = encodeRecovered(log, fromOffset, older, maxBytes);
     if (bytes === undefined) this.#raiseFloor(room, epoch, fromOffset + 1);
-    else this.#answers.put(room, epoch, fromOffset, log.offset, bytes);
+    else this.#answers.put(key, bytes);
     return bytes ?? 'refused';
   }
 

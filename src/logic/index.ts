@@ -2,7 +2,8 @@
  * logic: who may connect, which node to connect to, and the HTTP API through which a backend pushes, counts and steers.
  *
  * Three rooms in one: `auth.ts` decides about auth packets and runs inside the buckets, one instance per thread (through the
- * `Authenticator` port of `push/`, since `comet` may not import this folder); `balancer.ts` chooses nodes for clients, by
+ * `Authenticator` port of `push/`, since `comet` may not import this folder): a door of its own, so that no bucket loads the HTTP
+ * API and what that needs (100 ms and 4 MiB of heap each); `balancer.ts` chooses nodes for clients, by
  * goim's rule (`balancer-rule.ts`) or one of ours (`balancer-orders.ts`), for a client whom `address/` and `regions.ts`
  * have placed; `http/` is the API's server on the control thread. logic pushes through `Pusher` and looks at the comet through
  * `CometPort`: it knows neither the queue nor the buckets.
@@ -10,7 +11,6 @@
  * Who may call: `main.ts` wires all of it. Where the hot path starts: `HttpApi` for pushes, `Authenticator.authenticate` for
  * connects.
  */
-export { type AuthOptions, createAuthenticator } from './auth.js';
 export {
   Balancer,
   type BalancerOptions,

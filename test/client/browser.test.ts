@@ -1,23 +1,11 @@
 /** The shipped bundle in a real browser against the real program. */
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { launchChromium, type ServedPage, servePage } from '../kit/chromium.js';
 import { eventually, type HalleyProcess, post, pushRoom, startHalley } from '../kit/index.js';
 import { type Cutter, startCutter } from './cutter.js';
 
-const BUNDLE = fileURLToPath(new URL('../../dist/client/halley-client.js', import.meta.url));
-const BROWSER_ARGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-];
 /** Every event of every client goes to `log`; `start` makes a client. */
 const PAGE = `<!doctype html><script type="module">
   import { HalleyClient } from '/halley-client.js';
@@ -39,21 +27,14 @@ interface LogEntry {
 }
 
 let browser: Browser;
-let files: Server;
+let served: ServedPage;
 let halley: HalleyProcess;
 let cutter: Cutter;
 const pages: Page[] = [];
 
 beforeAll(async () => {
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: BROWSER_ARGS });
-  const bundle = await readFile(BUNDLE);
-  files = createServer(({ url }, response) => {
-    const isBundle = url === '/halley-client.js';
-    response.setHeader('content-type', isBundle ? 'text/javascript' : 'text/html');
-    response.end(isBundle ? bundle : PAGE);
-  });
-  files.listen(0, '127.0.0.1');
-  await once(files, 'listening');
+  browser = await launchChromium();
+  served = await servePage(PAGE);
   halley = await startHalley({
     env: { HALLEY_HISTORY_ROOMS: 'live:400:600', HALLEY_LOG_LEVEL: 'warn', HALLEY_RECONNECT_WINDOW_MS: '0' },
   });
@@ -64,7 +45,7 @@ afterEach(async () => {
 });
 afterAll(async () => {
   await browser?.close();
-  files?.close();
+  served?.close();
   await cutter?.close();
   expect(await halley.stop()).toBe(0);
 });
@@ -72,7 +53,7 @@ afterAll(async () => {
 async function started(options: object): Promise<Page> {
   const page = await browser.newPage();
   pages.push(page);
-  await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/`);
+  await page.goto(served.url);
   await page.waitForFunction('window.start !== undefined');
   await page.evaluate(`start(${JSON.stringify(options)})`);
   return page;
@@ -154,7 +135,7 @@ it('the bundle fetches a new token when the old one has ended', async () => {
       new SignJWT({ mid: 9 }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(by));
     const page = await browser.newPage();
     pages.push(page);
-    await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/`);
+    await page.goto(served.url);
     await page.waitForFunction('window.start !== undefined');
     const tokens = [await sign('another-secret-of-thirty-two-bytes!!'), await sign(secret)];
     await page.evaluate(

@@ -21,6 +21,7 @@ import {
   pushRoom,
   startHalley,
   type TlsDirectory,
+  tlsEnv,
 } from '../kit/index.js';
 import { type Cutter, startCutter } from './cutter.js';
 import { type Middlebox, startMiddlebox } from './middlebox.js';
@@ -38,9 +39,7 @@ beforeAll(async () => {
       HALLEY_HISTORY_ROOMS: 'live:400:600',
       HALLEY_LOG_LEVEL: 'warn',
       HALLEY_RECONNECT_WINDOW_MS: '0',
-      HALLEY_TLS_CERT_FILE: tls.own.certFile,
-      HALLEY_TLS_KEY_FILE: tls.own.keyFile,
-      HALLEY_TLS_WS_PORT: '0',
+      ...tlsEnv(tls.own),
     },
   });
   tcpCutter = await startCutter(halley.tcpPort);

@@ -2,28 +2,13 @@
  * The shipped bundle in one page of a real browser, over every door that a browser can use: auth, rooms, pushes, a cut network,
  * takeover, a drain.
  */
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Cutter, startCutter } from '../client/cutter.js';
+import { launchChromium, type ServedPage, servePage } from '../kit/chromium.js';
 import { eventually, post } from '../kit/index.js';
 import { APP_OP, fresh, numbered, PUSH_OP, push, pushBatch, startDoorNode, type TestNode } from './door-node.js';
 
-const BUNDLE = fileURLToPath(new URL('../../dist/client/halley-client.js', import.meta.url));
-const BROWSER_ARGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 const ALL_OP = 1500;
 const WINDOW_MS = 1_000;
 /** `few://` rooms of the node keep so many messages. */
@@ -66,31 +51,24 @@ interface LogEntry {
 
 let browser: Browser;
 let page: Page;
-let files: Server;
+let served: ServedPage;
 let node: TestNode;
 /** In front of the plain and of the TLS port. */
 let cutters: readonly Cutter[] = [];
 
 beforeAll(async () => {
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: BROWSER_ARGS });
-  const bundle = await readFile(BUNDLE);
-  files = createServer(({ url }, response) => {
-    const isBundle = url === '/halley-client.js';
-    response.setHeader('content-type', isBundle ? 'text/javascript' : 'text/html');
-    response.end(isBundle ? bundle : PAGE);
-  });
-  files.listen(0, '127.0.0.1');
-  await once(files, 'listening');
+  browser = await launchChromium();
+  served = await servePage(PAGE);
   node = await startDoorNode({ HALLEY_RECONNECT_WINDOW_MS: String(WINDOW_MS) });
   cutters = await Promise.all([node.wsUrl, node.wssUrl].map((url) => startCutter(Number(new URL(url).port))));
   // The page trusts the test's authority no more than a browser would.
   page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();
-  await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/`);
+  await page.goto(served.url);
   await page.waitForFunction('window.start !== undefined');
 });
 afterAll(async () => {
   await browser?.close();
-  files?.close();
+  served?.close();
   for (const cutter of cutters) await cutter.close();
   expect(await node?.stop()).toBe(0);
 });

@@ -9,6 +9,7 @@ import {
   makeTlsDirectory,
   post,
   startHalley,
+  tlsEnv,
 } from '../kit/index.js';
 
 /** Operations of echo-app.mjs. */
@@ -35,9 +36,7 @@ export async function startDoorNode(env: Readonly<Record<string, string>> = {}):
   const halley = await startHalley({
     args: ['--app', APP],
     env: {
-      HALLEY_TLS_CERT_FILE: tls.own.certFile,
-      HALLEY_TLS_KEY_FILE: tls.own.keyFile,
-      HALLEY_TLS_WS_PORT: '0',
+      ...tlsEnv(tls.own),
       HALLEY_HISTORY_ROOMS: 'kept:400:600,few:5:600',
       HALLEY_LOG_LEVEL: 'warn',
       ...env,

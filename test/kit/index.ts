@@ -43,5 +43,5 @@ export { freePort, type RedisServer, type RedisServerOptions, startRedis } from 
 export { ownerOf, SlotMove, slotOf } from './redis-slots.js';
 export { type RedisTlsServer, startRedisTls } from './redis-tls.js';
 export { type ReceivedGap, TallyClient } from './tally-client.js';
-export { type Handshake, handshake, makeTlsDirectory, secureCall, type TlsDirectory } from './tls.js';
+export { type Handshake, handshake, makeTlsDirectory, secureCall, type TlsDirectory, tlsEnv } from './tls.js';
 export { type ReceivedMessage, type ReceivedPacket, WireClient } from './wire-client.js';

@@ -2,8 +2,8 @@
  * For tests: TCP listeners on free ports whose handlers note their calls, and clients of them. Call `close()` after each test.
  */
 import type { Socket } from 'node:net';
-import { Channel, type ChannelOwner } from '../../src/comet/bucket/channel.js';
 import type { DoorHandlers } from '../../src/comet/bucket/door.js';
+import { type NotedHandlers, notedHandlers } from '../../src/comet/fixtures/noted-handlers.js';
 import type { Admission } from '../../src/comet/limits/admission.js';
 import { TcpListener, type TcpListenerOptions } from '../../src/comet/tcp/tcp-listener.js';
 import { encodePacket, OP } from '../../src/protocol/index.js';
@@ -15,13 +15,9 @@ export const HOST = '127.0.0.1';
 export const packet = (seq: number, body = '') => encodePacket(1000, seq, 1, Buffer.from(body));
 export const batch = (...packets: Uint8Array[]) => encodePacket(OP.RAW, 0, 1, Buffer.concat(packets));
 
-export interface ListeningTcp {
+export interface ListeningTcp extends Pick<NotedHandlers, 'events' | 'channels'> {
   readonly listener: TcpListener;
   readonly port: number;
-  /** Names of the handlers that were called. */
-  readonly events: string[];
-  /** What create() made. */
-  readonly channels: Channel[];
 }
 
 export class TcpHarness {
@@ -34,14 +30,7 @@ export class TcpHarness {
     options: Partial<TcpListenerOptions> = {},
     admission?: Admission,
   ): Promise<ListeningTcp> {
-    const events: string[] = [];
-    const channels: Channel[] = [];
-    const note = <A extends unknown[]>(name: string, then: ((...args: A) => void) | undefined) => {
-      return (...args: A) => {
-        events.push(name);
-        then?.(...args);
-      };
-    };
+    const { handlers, events, channels } = notedHandlers(own);
     const port = options.port ?? (await probePort(HOST, 0, 'tcp_port'));
     const listener = new TcpListener(
       {
@@ -54,22 +43,7 @@ export class TcpHarness {
         handshakeTimeoutMs: 5_000,
         ...options,
       },
-      {
-        create: () => {
-          events.push('create');
-          if (own.create !== undefined) return own.create();
-          const channel = new Channel({} as ChannelOwner);
-          channels.push(channel);
-          return channel;
-        },
-        open: note('open', own.open),
-        message: note('message', own.message),
-        dropped: note('dropped', own.dropped),
-        ping: note('ping', own.ping),
-        drain: note('drain', own.drain),
-        close: note('close', own.close),
-        onError: note('error', own.onError),
-      },
+      handlers,
       admission,
     );
     this.listeners.push(listener);

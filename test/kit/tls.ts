@@ -25,6 +25,11 @@ export async function makeTlsDirectory(): Promise<TlsDirectory> {
   return { dir, authority, ca, own, remove: () => rm(dir, { recursive: true, force: true }) };
 }
 
+/** What a node takes to serve with this certificate, on free ports. */
+export function tlsEnv({ certFile, keyFile }: CertificateFiles): Readonly<Record<string, string>> {
+  return { HALLEY_TLS_CERT_FILE: certFile, HALLEY_TLS_KEY_FILE: keyFile, HALLEY_TLS_WS_PORT: '0' };
+}
+
 /** What openssl says about a handshake. */
 export interface Handshake {
   /** `TLSv1.3`; empty where it failed. */

@@ -11,6 +11,11 @@ import type { Channel } from './channel.js';
 const SLOTS_PER_ID = 2 ** 20;
 const SERIALS_PER_INCARNATION = 2 ** 24;
 
+/** The connection id of who has, or had, this serial and slot. */
+export function connIdOf({ serial, slot }: { readonly serial: number; readonly slot: number }): number {
+  return serial * SLOTS_PER_ID + slot;
+}
+
 export class ChannelSlots {
   readonly #channels: (Channel | undefined)[] = [];
   readonly #freeSlots: number[] = [];
@@ -63,7 +68,7 @@ export class ChannelSlots {
   }
 
   connIdOf(channel: Channel): number {
-    return channel.serial * SLOTS_PER_ID + channel.slot;
+    return connIdOf(channel);
   }
 
   /** The channel with this connection id, if it still is there. */

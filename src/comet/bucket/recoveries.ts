@@ -9,7 +9,7 @@
  * the control thread is asked once more, for all that wait.
  *
  * A storm: everybody has lost the connection at once, and asks. Channels that miss the same share one answer, in one turn and
- * over several (`RecoveredAnswers`). Writing 256 KiB costs a socket about 0.1 ms, so a thousand are written in slices of
+ * over several (`BriefAnswers`). Writing 256 KiB costs a socket about 0.1 ms, so a thousand are written in slices of
  * `SLICE_MS`, with the loop free in between. An answer is written only where it fits below the channel's bound beside what its
  * socket holds already; until then the channel waits, with nothing of its own in memory. So a recovery never makes a channel
  * slow. One that would not fit an empty socket either is refused whole: sent in pieces, its tail would be lost with every
@@ -22,10 +22,11 @@
  */
 import { CLIENT_ERROR, type ClientError } from '../../errors/index.js';
 import { encodeRecoverRefused, OP, type RecoverBody } from '../../protocol/index.js';
+import { BriefAnswers } from '../brief-answers.js';
 import { MESSAGE, RECOVER_STATUS, type RecoveredMessage, type RecoverMessage } from '../thread-messages.js';
 import { CHANNEL_FLAG, CHANNEL_STATE, type Channel } from './channel.js';
 import type { ChannelWriter } from './channel-writer.js';
-import { RecoveredAnswer, RecoveredAnswers } from './recovered-answers.js';
+import { RecoveredAnswer } from './recovered-answer.js';
 import type { RoomShards } from './room-shards.js';
 import { codecOf } from './subscriptions.js';
 import { UnsentRecoveries } from './unsent-recoveries.js';
@@ -77,7 +78,7 @@ export class Recoveries {
   readonly #nowMs: () => number;
   readonly #byRequest = new Map<number, Pending>();
   readonly #requestByKey = new Map<string, number>();
-  readonly #answers = new RecoveredAnswers();
+  readonly #answers = new BriefAnswers<RecoveredAnswer>();
   readonly #unsent = new UnsentRecoveries(MAX_UNSENT_BYTES);
   /** Answers that are being written, the first one next. */
   #ready: Ready[] = [];
@@ -115,7 +116,7 @@ export class Recoveries {
     this.#requestByKey.delete(pending.key);
     const shard = this.#parts.shards.byRoom(pending.room);
     const answer = new RecoveredAnswer(status, body, shard);
-    if (shard !== undefined && status === RECOVER_STATUS.RECOVERED) this.#answers.keep(pending.key, answer);
+    if (shard !== undefined && status === RECOVER_STATUS.RECOVERED) this.#answers.put(pending.key, answer);
     this.#ready.push({ answer, askers: pending.askers, next: 0 });
     if (!this.#isScheduled) this.#write();
   }
@@ -140,8 +141,8 @@ export class Recoveries {
       return;
     }
     const shard = this.#parts.shards.byRoom(wanted.room);
-    const answer = shard === undefined ? undefined : this.#answers.current(key, shard);
-    if (answer !== undefined) {
+    const answer = this.#answers.get(key);
+    if (answer !== undefined && shard !== undefined && answer.isCurrent(shard)) {
       this.#ready.push({ answer, askers: [asker], next: 0 });
       this.#writeLater();
       return;
@@ -193,10 +194,10 @@ export class Recoveries {
     } else if (channel.has(CHANNEL_FLAG.SLOW)) {
       // A Gap of the room is on its way, and what would be written now would be dropped.
       done();
-    } else if (answer.packetBytes > this.#parts.maxBackpressureBytes) {
+    } else if (answer.byteLength > this.#parts.maxBackpressureBytes) {
       this.#refuse(asker, undefined);
-    } else if (socket.getBufferedAmount() + answer.packetBytes > this.#parts.maxBackpressureBytes) {
-      this.#stalled.push({ asker, packetBytes: answer.packetBytes });
+    } else if (socket.getBufferedAmount() + answer.byteLength > this.#parts.maxBackpressureBytes) {
+      this.#stalled.push({ asker, packetBytes: answer.byteLength });
       this.#pollLater();
     } else if (!answer.isCurrent(shard)) {
       if (this.#nowMs() >= asker.untilMs) this.#refuse(asker, CLIENT_ERROR.OVERLOADED);

@@ -6,7 +6,8 @@ import WebSocket from 'ws';
 import { eventually } from '../../../test/kit/eventually.js';
 import { CLOSE } from '../../errors/index.js';
 import { probePort } from '../../push/index.js';
-import { Channel, type ChannelOwner } from './channel.js';
+import { notedHandlers } from '../fixtures/noted-handlers.js';
+import type { Channel } from './channel.js';
 import type { DoorHandlers } from './door.js';
 import { WsListener } from './ws-listener.js';
 
@@ -20,33 +21,11 @@ afterEach(() => {
 
 /** A listener on a free port; every handler notes its call, then does what the test wants. */
 async function listen(own: Partial<DoorHandlers> = {}, limits: { maxBackpressureBytes?: number } = {}) {
-  const events: string[] = [];
-  const channels: Channel[] = [];
-  const note = <A extends unknown[]>(name: string, then: ((...args: A) => void) | undefined) => {
-    return (...args: A) => {
-      events.push(name);
-      then?.(...args);
-    };
-  };
+  const { handlers, events, channels } = notedHandlers(own);
   const port = await probePort(HOST, 0, 'ws_port');
   const listener = new WsListener(
     { host: HOST, port, maxBackpressureBytes: limits.maxBackpressureBytes ?? 65_536, maxPayloadBytes: 1_024 },
-    {
-      create: () => {
-        events.push('create');
-        if (own.create !== undefined) return own.create();
-        const channel = new Channel({} as ChannelOwner);
-        channels.push(channel);
-        return channel;
-      },
-      open: note('open', own.open),
-      message: note('message', own.message),
-      dropped: note('dropped', own.dropped),
-      ping: note('ping', own.ping),
-      drain: note('drain', own.drain),
-      close: note('close', own.close),
-      onError: note('error', own.onError),
-    },
+    handlers,
   );
   listeners.push(listener);
   await listener.listen();

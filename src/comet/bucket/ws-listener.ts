@@ -25,6 +25,7 @@ import type { TlsSet } from '../tls/index.js';
 import type { Channel } from './channel.js';
 import type { ChannelSocket } from './channel-socket.js';
 import type { Door, DoorHandlers } from './door.js';
+import { tellError } from './tell-error.js';
 
 export interface WsListenerOptions {
   readonly host: string;
@@ -75,7 +76,7 @@ export class WsListener implements Door {
           channel.socket = ws;
           handlers.open(channel);
         } catch (error) {
-          this.#failed(error, channel, handlers);
+          tellError(handlers, this, error, channel);
           // Without a channel no deadline would ever end it.
           if (channel === undefined) ws.end(CLOSE.INTERNAL.code, CLOSE.INTERNAL.reason);
         }
@@ -86,7 +87,7 @@ export class WsListener implements Door {
         try {
           handlers.message(channel, new Uint8Array(message), isBinary);
         } catch (error) {
-          this.#failed(error, channel, handlers);
+          tellError(handlers, this, error, channel);
         }
       },
       dropped: (ws: ChannelSocket) => this.#guard(ws, handlers, handlers.dropped),
@@ -119,7 +120,7 @@ export class WsListener implements Door {
   ) {
     const upgrades = new WsAdmission(admission, {
       isInert: () => this.#inert,
-      onError: (error) => this.#failed(error, undefined, handlers),
+      onError: (error) => tellError(handlers, this, error, undefined),
     });
     return {
       ...behavior,
@@ -177,16 +178,7 @@ export class WsListener implements Door {
     try {
       handle(channel);
     } catch (error) {
-      this.#failed(error, channel, handlers);
-    }
-  }
-
-  /** The error handler is our own code and must not throw; if it does, the process must still not abort. */
-  #failed(error: unknown, channel: Channel | undefined, handlers: DoorHandlers): void {
-    try {
-      handlers.onError(error, channel);
-    } catch (second) {
-      this.discards.ignore(second, 'error handler');
+      tellError(handlers, this, error, channel);
     }
   }
 }

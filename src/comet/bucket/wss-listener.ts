@@ -15,6 +15,7 @@ import { DiscardCounter } from '../../errors/index.js';
 import type { Admission } from '../limits/admission.js';
 import type { TlsSet } from '../tls/index.js';
 import type { Door, DoorHandlers } from './door.js';
+import { tellError } from './tell-error.js';
 import { WsListener, type WsListenerOptions } from './ws-listener.js';
 
 interface Era {
@@ -128,13 +129,7 @@ export class WssListener implements Door {
         era.channelCount -= 1;
         handlers.close(channel);
       },
-      onError: (error, channel) => {
-        try {
-          handlers.onError(error, channel);
-        } catch (second) {
-          this.discards.ignore(second, 'error handler');
-        }
-      },
+      onError: (error, channel) => tellError(handlers, this, error, channel),
     };
     const listener = new WsListener({ ...this.#options, tls }, counted, this.#admission);
     const era: Era = { generation: tls.generation, listener, channelCount: 0 };

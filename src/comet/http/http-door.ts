@@ -15,9 +15,11 @@ import { type Clock, TimingWheel } from '../../clock/index.js';
 import { CLOSE, type CloseCodeRow, DiscardCounter } from '../../errors/index.js';
 import { encodePacket, OP } from '../../protocol/index.js';
 import { CHANNEL_STATE, type Channel } from '../bucket/channel.js';
+import { connIdOf } from '../bucket/channel-slots.js';
 import { SOCKET_ANSWER } from '../bucket/channel-socket.js';
 import type { Door, DoorHandlers } from '../bucket/door.js';
 import { LoopTopics } from '../bucket/loop-topics.js';
+import { tellError } from '../bucket/tell-error.js';
 import { type Admission, NO_TICKET } from '../limits/admission.js';
 import { connectStatusOf, endOf, type SessionEnd } from './http-errors.js';
 import type { HttpExchange } from './http-exchange.js';
@@ -186,7 +188,7 @@ export class HttpDoor implements Door, SessionHost {
     session.admissionTicket = ticket;
     session.channel = created;
     session.slot = created.slot;
-    session.connKey = keyOf(created);
+    session.connId = connIdOf(created);
     created.socket = session;
     this.#live[session.slot] = session;
     this.#liveCount += 1;
@@ -199,9 +201,9 @@ export class HttpDoor implements Door, SessionHost {
   }
 
   find(place: SessionPlace): HttpSession | undefined {
-    const key = place.serial * 2 ** 20 + place.slot;
+    const connId = connIdOf(place);
     const session = this.#live[place.slot];
-    return session?.connKey === key ? session : this.#over.get(key);
+    return session?.connId === connId ? session : this.#over.get(connId);
   }
 
   /** Packets that the client posted. */
@@ -321,7 +323,7 @@ export class HttpDoor implements Door, SessionHost {
 
   #keepOver(session: HttpSession): void {
     session.forgetAtMs = this.#clock.monotonicMs() + OVER_KEPT_MS;
-    this.#over.set(session.connKey, session);
+    this.#over.set(session.connId, session);
   }
 
   #refuse(exchange: HttpExchange, end: SessionEnd): void {
@@ -339,18 +341,8 @@ export class HttpDoor implements Door, SessionHost {
   }
 
   #failed(error: unknown, channel: Channel | undefined): void {
-    if (this.#inert) return;
-    try {
-      this.#handlers.onError(error, channel);
-    } catch (second) {
-      this.discards.ignore(second, 'error handler');
-    }
+    if (!this.#inert) tellError(this.#handlers, this, error, channel);
   }
-}
-
-/** The connection id, as ChannelSlots gives it. */
-function keyOf({ serial, slot }: Channel): number {
-  return serial * 2 ** 20 + slot;
 }
 
 /** A node's secret. */

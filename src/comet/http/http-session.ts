@@ -74,7 +74,7 @@ export class HttpSession implements ChannelSocket {
   /** Its channel's slot, also after the channel has lost it. */
   slot = -1;
   /** What names it in tokens. */
-  connKey = 0;
+  connId = 0;
   /** When an ended session is forgotten. */
   forgetAtMs = 0;
 

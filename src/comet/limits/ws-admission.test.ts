@@ -6,6 +6,7 @@ import { probePort } from '../../push/index.js';
 import { Channel, type ChannelOwner } from '../bucket/channel.js';
 import type { DoorHandlers } from '../bucket/door.js';
 import { WsListener } from '../bucket/ws-listener.js';
+import { notedHandlers } from '../fixtures/noted-handlers.js';
 import { admissionOf } from './fixtures/admission-of.js';
 import type { AdmissionOptions } from './open-admission.js';
 
@@ -19,26 +20,16 @@ afterEach(() => {
 
 async function listen(options: Partial<AdmissionOptions>, own: Partial<DoorHandlers> = {}) {
   const port = await probePort(HOST, 0, 'ws_port');
-  const channels: Channel[] = [];
   const errors: unknown[] = [];
+  const { handlers, channels } = notedHandlers({
+    message: (channel, bytes) => void channel.socket?.send(bytes.slice()),
+    onError: (error) => void errors.push(error),
+    ...own,
+  });
   const { admission, counts } = admissionOf(options);
   const listener = new WsListener(
     { host: HOST, port, maxBackpressureBytes: 65_536, maxPayloadBytes: 1024 },
-    {
-      create: () => {
-        const channel = new Channel({} as ChannelOwner);
-        channels.push(channel);
-        return channel;
-      },
-      open: () => {},
-      message: (channel, bytes) => void channel.socket?.send(bytes.slice()),
-      dropped: () => {},
-      ping: () => {},
-      drain: () => {},
-      close: () => {},
-      onError: (error) => void errors.push(error),
-      ...own,
-    },
+    handlers,
     admission,
   );
   listeners.push(listener);

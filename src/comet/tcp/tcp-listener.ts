@@ -13,6 +13,7 @@ import { DiscardCounter } from '../../errors/index.js';
 import { CHANNEL_STATE, type Channel } from '../bucket/channel.js';
 import type { Door, DoorHandlers } from '../bucket/door.js';
 import { LoopTopics } from '../bucket/loop-topics.js';
+import { tellError } from '../bucket/tell-error.js';
 import type { Admission } from '../limits/admission.js';
 import { PacketSplitter } from './packet-splitter.js';
 import { outerBytesOfTopic } from './plain-push.js';
@@ -83,7 +84,7 @@ export class TcpListener implements Door, TcpSocketDoor {
       admission,
       {
         onSocket: (socket, clientAddress) => this.#accept(socket, clientAddress),
-        onError: (error) => this.#failed(error, undefined),
+        onError: (error) => tellError(handlers, this, error, undefined),
         discards: this.discards,
       },
     );
@@ -177,7 +178,7 @@ export class TcpListener implements Door, TcpSocketDoor {
       if (socket.isPaused()) socket.resume();
       this.#handlers.open(channel);
     } catch (error) {
-      this.#failed(error, channel);
+      tellError(this.#handlers, this, error, channel);
       if (channel === undefined) socket.destroy();
     }
   }
@@ -239,7 +240,7 @@ export class TcpListener implements Door, TcpSocketDoor {
       // The handler has refused it with a code; should it not have, nothing can be read from here on.
       if (!this.#splitter.split(socket, bytes) && socket.isOpen) socket.close();
     } catch (error) {
-      this.#failed(error, channel);
+      tellError(this.#handlers, this, error, channel);
     }
   }
 
@@ -254,16 +255,7 @@ export class TcpListener implements Door, TcpSocketDoor {
     try {
       handle(channel);
     } catch (error) {
-      this.#failed(error, channel);
-    }
-  }
-
-  /** The error handler is our own code and must not throw; if it does, the bucket must still live. */
-  #failed(error: unknown, channel: Channel | undefined): void {
-    try {
-      this.#handlers.onError(error, channel);
-    } catch (second) {
-      this.discards.ignore(second, 'error handler');
+      tellError(this.#handlers, this, error, channel);
     }
   }
 }

@@ -8,7 +8,7 @@
  *   public way back to the one below, but the addresses and ports of both ends, which name a connection as long as it lives.
  */
 import type { Socket } from 'node:net';
-import { createServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls';
+import type { TLSSocket, TlsOptions, Server as TlsServer } from 'node:tls';
 import type { DiscardCounter } from '../../errors/index.js';
 import type { HeldSocket } from './tcp-acceptor.js';
 
@@ -29,6 +29,8 @@ export class TlsHandshakes {
     discards: DiscardCounter,
   ) {
     this.#tls = tls;
+    // Not imported, as in tls/.
+    const { createServer } = process.getBuiltinModule('node:tls');
     this.#server = createServer({ handshakeTimeout: timeoutMs, ...tls() })
       .on('secureConnection', (socket) => onSocket(socket, this.#clientOf(socket)))
       .on('tlsClientError', (error, socket) => {

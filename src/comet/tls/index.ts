@@ -4,6 +4,8 @@
  * On the control thread `TlsFiles` reads and checks them and makes a `TlsSet`, which travels to the buckets with their options
  * and again with each reload. A door takes it as it stands (uWebSockets.js reads files) or through `TlsContexts` (node:tls).
  *
+ * Every bucket loads these files; node:tls, 310 KiB of its heap, is loaded where a certificate is, by getBuiltinModule().
+ *
  * Who may call: `cli/` makes the sets, the doors of `bucket/` use them.
  */
 export {

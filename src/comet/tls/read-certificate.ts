@@ -6,7 +6,6 @@
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createSecureContext } from 'node:tls';
 import { HalleyError } from '../../errors/index.js';
 
 export interface CertificatePaths {
@@ -48,7 +47,7 @@ export function readCertificate(
     );
   }
   try {
-    createSecureContext({ cert: certPem, key: keyPem });
+    process.getBuiltinModule('node:tls').createSecureContext({ cert: certPem, key: keyPem });
   } catch (error) {
     // For example a key that is too short for today's rules, or a broken certificate further down the chain.
     throw new HalleyError(

@@ -7,7 +7,7 @@
  * Guarantees: replace() changes nothing where it throws. ALPN is left to the server (node:https says http/1.1).
  */
 import { readFileSync } from 'node:fs';
-import { createSecureContext, type SecureContext, type TlsOptions } from 'node:tls';
+import type { SecureContext, TlsOptions } from 'node:tls';
 import type { TlsCertificate, TlsMinVersion, TlsSet } from './tls-set.js';
 
 interface Loaded {
@@ -38,7 +38,10 @@ export class TlsContexts {
         SNICallback: (name, answer) => answer(null, this.#find(name.toLowerCase())),
       },
       byName: new Map(
-        named.map((one) => [one.serverName.toLowerCase(), createSecureContext(contextOptions(one, minVersion))]),
+        named.map((one) => [
+          one.serverName.toLowerCase(),
+          process.getBuiltinModule('node:tls').createSecureContext(contextOptions(one, minVersion)),
+        ]),
       ),
     };
   }
