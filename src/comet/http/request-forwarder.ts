@@ -9,8 +9,8 @@
  *   its session's token, which is all it takes to read along.
  */
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as SecureAgent, request as secureRequest } from 'node:https';
-import { createSecureContext, TLSSocket } from 'node:tls';
+import type { Agent as SecureAgent } from 'node:https';
+import type { TLSSocket } from 'node:tls';
 import { CLOSE, HalleyError } from '../../errors/index.js';
 import { endOf, STATUS } from './http-errors.js';
 import type { HeaderRows, HttpExchange } from './http-exchange.js';
@@ -62,7 +62,7 @@ export class RequestForwarder {
     if (method === 'POST') headers['content-length'] = body?.length ?? 0;
     const target = { host, port, method, path, headers };
     const outgoing = isTls
-      ? secureRequest({ ...target, agent: this.#secureAgent })
+      ? process.getBuiltinModule('node:https').request({ ...target, agent: this.#secureAgent })
       : httpRequest({ ...target, agent: this.#agent });
     // Nagle would hold the body back behind the head.
     outgoing.setNoDelay(true);
@@ -93,7 +93,7 @@ export class RequestForwarder {
     });
     outgoing.on('error', () => {
       clear();
-      exchange.error(STATUS.UNAVAILABLE, this.#distrust(outgoing, address) ?? unreachable());
+      exchange.error(STATUS.UNAVAILABLE, (isTls ? this.#distrust(outgoing, address) : undefined) ?? unreachable());
     });
     exchange.onGone = () => {
       clear();
@@ -107,19 +107,21 @@ export class RequestForwarder {
     this.#madeSecureAgent?.destroy();
   }
 
-  /** One context for all connections: authorities are parsed once, and at nodes that never need them not at all. */
+  /** One context for all connections: authorities are parsed once, and at nodes that never need them not at all (comet/tls). */
   get #secureAgent(): SecureAgent {
-    this.#madeSecureAgent ??= new SecureAgent({
-      ...AGENT_OPTIONS,
-      secureContext: createSecureContext(this.#ca === '' ? {} : { ca: this.#ca }),
-    });
+    if (this.#madeSecureAgent === undefined) {
+      const { Agent: SecureAgent } = process.getBuiltinModule('node:https');
+      const { createSecureContext } = process.getBuiltinModule('node:tls');
+      const secureContext = createSecureContext(this.#ca === '' ? {} : { ca: this.#ca });
+      this.#madeSecureAgent = new SecureAgent({ ...AGENT_OPTIONS, secureContext });
+    }
     return this.#madeSecureAgent;
   }
 
   /** What the client is told where the other node's certificate was refused. The operator is told of which node. */
   #distrust({ socket }: ClientRequest, { host, port }: NodeAddress) {
     // Node keeps a code there, whatever its types say.
-    const cause: unknown = socket instanceof TLSSocket ? socket.authorizationError : undefined;
+    const cause: unknown = (socket as TLSSocket | null)?.authorizationError;
     if (cause === undefined || cause === null) return undefined;
     const sentence =
       cause === 'ERR_TLS_CERT_ALTNAME_INVALID'
