@@ -8,7 +8,11 @@ import { eventually, type HalleyProcess, pushRoom, type RedisServer, startRedis 
 
 let redis: RedisServer;
 let nodes: HalleyProcess[] = [];
-const OPTIONS = { prefix: 'fbc', args: ['--buckets', '2'], env: { HALLEY_CLUSTER_LEASE_MS: '2000', HALLEY_ID_LEASE_MS: '3000' } };
+const OPTIONS = {
+  prefix: 'fbc',
+  args: ['--buckets', '2'],
+  env: { HALLEY_CLUSTER_LEASE_MS: '2000', HALLEY_ID_LEASE_MS: '3000' },
+};
 
 beforeAll(async () => {
   redis = await startRedis();

@@ -60,6 +60,8 @@ export interface GapEvent {
   readonly epoch?: number;
   /** The room's sequence began anew: of the old one's end it is not known what was missed. */
   readonly isNewEpoch?: boolean;
+  /** Something was never kept, so it has no offset, and there is no `from` and `to`. */
+  readonly isUnplaced?: boolean;
 }
 
 export interface ClientEvents {

@@ -3,6 +3,7 @@
  */
 import { HalleyError } from '../errors/index.js';
 import { type FetchPort, hostGlobals } from './ports.js';
+import { count } from './server-bodies.js';
 
 /** Addresses; a function that finds them; or where a node answers `GET /goim/nodes/weighted`, the URL without that path. */
 export type NodeSource = readonly string[] | (() => Promise<readonly string[]>) | { readonly discover: string };
@@ -94,18 +95,19 @@ export class NodeList {
   }
 }
 
-/** The addresses in the reply of `nodes/weighted`: WebSocket ones first, then TCP, best node first. */
+/** The addresses in the reply of `nodes/weighted`: WebSocket ones first, then TCP, best node first; with TLS where the reply came with it. */
 export function weightedAddresses(reply: unknown, isSecure: boolean): string[] {
   const data = (reply as { data?: Record<string, unknown> } | null)?.data ?? {};
   const nodes = Array.isArray(data['nodes']) ? data['nodes'].filter((node) => typeof node === 'string') : [];
-  const wssPort = Number(data['wss_port'] ?? 0);
-  const useTls = isSecure && wssPort > 0;
-  const port = useTls ? wssPort : Number(data['ws_port'] ?? 0);
-  const tcpPort = Number(data['tcp_port'] ?? 0);
   const hosts = nodes.map((node) => (node.includes(':') && !node.startsWith('[') ? `[${node}]` : node));
+  const addresses = (plain: string, plainPort: unknown, tls: string, tlsPort: unknown, path = ''): string[] => {
+    const securePort = isSecure ? count(tlsPort) : 0;
+    const port = securePort || count(plainPort);
+    return port > 0 ? hosts.map((host) => `${securePort > 0 ? tls : plain}://${host}:${port}${path}`) : [];
+  };
   return [
-    ...(port > 0 ? hosts.map((host) => `${useTls ? 'wss' : 'ws'}://${host}:${port}/sub`) : []),
-    ...(tcpPort > 0 ? hosts.map((host) => `tcp://${host}:${tcpPort}`) : []),
+    ...addresses('ws', data['ws_port'], 'wss', data['wss_port'], '/sub'),
+    ...addresses('tcp', data['tcp_port'], 'tls', data['tcp_tls_port']),
   ];
 }
 

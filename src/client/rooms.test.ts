@@ -96,7 +96,7 @@ class Model {
   drop(name: string, count: number): void {
     this.offsets.set(name, this.offsets.get(name)! + count);
     if (!this.isOpen || !this.members.has(name)) return;
-    this.rooms.gapTold({ scope: 'room', ...this.#place(name) });
+    this.rooms.gapTold({ scope: 'room', ...this.#place(name), isUnplaced: false });
   }
 
   /** Answer the oldest question. */

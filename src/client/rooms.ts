@@ -207,12 +207,13 @@ export class Rooms {
   }
 
   /** Op 22 of a room. */
-  gapTold({ room: name, epoch, offset }: ToldGap): void {
+  gapTold({ room: name, epoch, offset, isUnplaced }: ToldGap): void {
     const room = this.#rooms.get(name);
     if (room === undefined) return;
     // The answer to a question that is under way may have been dropped with the rest: ask again.
     this.#stopRecovery(room);
     room.stream.placed({ epoch, offset });
+    if (isUnplaced) this.#links.emit('gap', { scope: 'room', room: name, epoch, isUnplaced });
   }
 
   #roomFor(name: string): Room {

@@ -39,6 +39,8 @@ export interface Welcome {
 export interface ToldGap extends Place {
   readonly scope: 'room' | 'direct' | 'all';
   readonly room: string;
+  /** What is missing has no offset. */
+  readonly isUnplaced: boolean;
 }
 
 /** `temporary`: refused for now, ask again. */
@@ -51,7 +53,7 @@ function members(value: unknown): Members | undefined {
 }
 
 /** A safe integer from 0, also from the bigint that MessagePack may give; 0 for everything else. */
-function count(value: unknown): number {
+export function count(value: unknown): number {
   const number = typeof value === 'bigint' ? Number(value) : value;
   return Number.isSafeInteger(number) && (number as number) > 0 ? (number as number) : 0;
 }
@@ -124,7 +126,10 @@ export function readGap(codec: BodyCodec, body: Uint8Array): ToldGap | undefined
   const gap = members(decode(codec, body));
   const scope = gap?.['scope'];
   if (gap === undefined || (scope !== 'room' && scope !== 'direct' && scope !== 'all')) return undefined;
-  return { scope, room: text(gap['room']), epoch: count(gap['epoch']), offset: count(gap['to']) };
+  return {
+    ...{ scope, room: text(gap['room']), epoch: count(gap['epoch']), offset: count(gap['to']) },
+    isUnplaced: gap['unplaced'] === true,
+  };
 }
 
 /** Op 24: whole op-26 packets back to back, whose first byte is the upper byte of a length; or an object that refuses. */

@@ -1,9 +1,14 @@
 /**
- * goim's raw TCP, for Node. The client folder runs in browsers, so the socket comes from the caller:
+ * goim's raw TCP, plain and over TLS, for Node. The client folder runs in browsers, so the socket comes from the caller:
  *
  * ```ts
  * import { connect } from 'node:net';
- * const transports = [tcpTransport((host, port) => connect({ host, port, noDelay: true })), webSocketTransport({ WebSocket })];
+ * import { connect as connectTls } from 'node:tls';
+ * const transports = [
+ *   tcpTransport((host, port) => connectTls({ host, port }), 'tls'),
+ *   tcpTransport((host, port) => connect({ host, port, noDelay: true })),
+ *   webSocketTransport({ WebSocket }),
+ * ];
  * ```
  *
  * A door of its own in package.json (`halley/client/tcp`): browsers do not load it.
@@ -32,17 +37,17 @@ export interface DuplexLike {
 /** @param host without brackets, also where it is an IPv6 address */
 export type ConnectTcp = (host: string, port: number) => DuplexLike;
 
-/** Takes addresses `tcp://host:port`. */
-export function tcpTransport(connectTcp: ConnectTcp): Transport {
+/** Takes addresses `tcp://host:port`, or `tls://host:port`: then `connectTcp` must make the connection a secure one. */
+export function tcpTransport(connectTcp: ConnectTcp, scheme: 'tcp' | 'tls' = 'tcp'): Transport {
   return {
-    name: 'tcp',
-    takes: (scheme) => scheme === 'tcp',
+    name: scheme,
+    takes: (wanted) => wanted === scheme,
     open: (address, authBody, events) => open(connectTcp, address, authBody, events),
   };
 }
 
 function open(connectTcp: ConnectTcp, address: string, authBody: Uint8Array<ArrayBuffer>, events: LinkEvents): Link {
-  const [, host = '', port = ''] = /^tcp:\/\/\[?([^\]/]*?)\]?:(\d+)\/?$/.exec(address) ?? [];
+  const [, host = '', port = ''] = /^t(?:cp|ls):\/\/\[?([^\]/]*?)\]?:(\d+)\/?$/.exec(address) ?? [];
   let socket: DuplexLike | undefined;
   let isOver = false;
   let reason = 'the connection ended';

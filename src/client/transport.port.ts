@@ -38,7 +38,7 @@ export interface Link {
 }
 
 export interface Transport {
-  /** `websocket`, `sse`, `long-poll`, `tcp`, or your own. */
+  /** `websocket`, `sse`, `long-poll`, `tcp`, `tls`, or your own. */
   readonly name: string;
   /** False where the host cannot do it, or the address is for another transport. `scheme` is `ws`, `https`, `tcp` and so on. */
   takes(scheme: string): boolean;

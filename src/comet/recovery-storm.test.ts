@@ -273,7 +273,7 @@ class Rig {
         shard.continueBehind(view.getFloat64(EPOCH_OFFSET, true), view.getFloat64(OFFSET_OFFSET, true));
         this.bucket.spread();
         if (view.getUint32(SPEED_OFFSET, true) === 1)
-          this.bucket.subscriptions.tellRoomGap(this.bucket.slots.all(), shard);
+          this.bucket.subscriptions.tellRoomGap(this.bucket.slots.all(), shard, false);
       } else {
         const offset = view.getFloat64(OFFSET_OFFSET, true);
         const packetBytes = readInt32(bytes, INNER_OFFSET);

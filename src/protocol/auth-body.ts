@@ -245,7 +245,7 @@ function mismatch(name: string, expected: string, raw: string): string {
  */
 export function encodeAuthBody(auth: Partial<AuthBody>): Uint8Array<ArrayBuffer> {
   if (auth.mid !== undefined && !Number.isSafeInteger(auth.mid)) {
-    throw new HalleyError('BAD_MID', 'mid must be an integer of at most 2^53-1 in magnitude', { mid: auth.mid });
+    throw new HalleyError('BAD_MID', 'mid must be a safe integer', { mid: auth.mid });
   }
   // JSON.stringify leaves undefined members out.
   return encodeUtf8(

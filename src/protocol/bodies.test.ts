@@ -44,6 +44,7 @@ describe.each(CODECS)('control bodies in %s', (codec) => {
     expect(decodeRoomReplies(codec, encodeRoomReplies(codec, replies))).toEqual({ ok: true, value: replies });
     for (const gap of [
       { scope: 'room' as const, room: 'r', epoch: 1, to: 2 },
+      { scope: 'room' as const, room: 'r', epoch: 1, to: 2, unplaced: true },
       { scope: 'direct' as const, room: '', epoch: 0, to: 0 },
       { scope: 'all' as const, room: '', epoch: 3, to: 4 },
     ]) {
@@ -159,6 +160,9 @@ describe('control bodies on the wire', () => {
     );
     expect(text(encodeGap('json', { scope: 'room', room: 'r', epoch: 1, to: 2 }))).toBe(
       '{"scope":"room","room":"r","epoch":1,"to":2}',
+    );
+    expect(text(encodeGap('json', { scope: 'room', room: 'r', epoch: 1, to: 2, unplaced: true }))).toBe(
+      '{"scope":"room","room":"r","epoch":1,"to":2,"unplaced":true}',
     );
     expect(text(encodeRecover('json', { room: 'r', epoch: 1, offset: 2 }))).toBe('{"room":"r","epoch":1,"offset":2}');
     expect(text(encodeRecoverRefused('json'))).toBe('{"recovered":false}');

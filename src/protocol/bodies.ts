@@ -59,6 +59,8 @@ export interface GapBody {
   readonly room: string;
   readonly epoch: number;
   readonly to: number;
+  /** What is missing was never kept, so that no offset shows it and no recovery brings it. Absent: false. */
+  readonly unplaced?: boolean;
 }
 
 /** Op 23: send what came after `offset`. */
@@ -148,8 +150,9 @@ export function decodeRoomReplies(codec: Codec, bytes: Uint8Array): Decoded<Room
   return decoded(replies);
 }
 
-export function encodeGap(codec: Codec, { scope, room, epoch, to }: GapBody): Uint8Array<ArrayBuffer> {
-  return encodeBody(codec, scope === 'room' ? { scope, room, epoch, to } : { scope, epoch, to });
+export function encodeGap(codec: Codec, { scope, room, epoch, to, unplaced }: GapBody): Uint8Array<ArrayBuffer> {
+  const gap = scope === 'room' ? { scope, room, epoch, to } : { scope, epoch, to };
+  return encodeBody(codec, unplaced === true ? { ...gap, unplaced } : gap);
 }
 
 export function decodeGap(codec: Codec, bytes: Uint8Array): Decoded<GapBody> {
@@ -162,6 +165,7 @@ export function decodeGap(codec: Codec, bytes: Uint8Array): Decoded<GapBody> {
     room: scope === 'room' ? fields.name('room', BATCH26_MAX_ROOM_BYTES) : '',
     epoch: fields.integer('epoch', 0),
     to: fields.integer('to', 0),
+    ...(fields.has('unplaced') && fields.boolean('unplaced') ? { unplaced: true } : {}),
   });
 }
 

@@ -1,5 +1,6 @@
 /** The SDK over its other transports, all against the doors of a real node: TLS, server-sent events, long-poll, TCP; and how it falls back. */
 import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import {
@@ -221,6 +222,16 @@ describe('over TLS', () => {
     await pushRoom(halley.httpUrl, 'live://tls', 'over TLS');
     await eventually(() => texts.length === 1, 5_000, 'a message');
     expect(texts).toEqual(['over TLS']);
+  });
+
+  it('a client connects to the TCP door and gets the pushes of its rooms', async () => {
+    const transports = [tcpTransport((host, port) => connectTls({ host, port, ca: tls.ca }), 'tls')];
+    const nodes = [`tls://127.0.0.1:${halley.tcpTlsPort}`];
+    const { client, texts } = await connected({ nodes, transports, rooms: ['live://tcp-tls'] });
+    await pushRoom(halley.httpUrl, 'live://tcp-tls', 'over TLS');
+    await eventually(() => texts.length === 1, 5_000, 'a message');
+    expect(texts).toEqual(['over TLS']);
+    expect(await client.request(1500, 'up')).toMatchObject({ op: 1500 });
   });
 
   it('a certificate that nobody vouches for is no connection, and the next node is tried at once', async () => {

@@ -104,9 +104,11 @@ export class CommandCosts {
   }
 }
 
-/** Those that name something of the test. */
+/** Those that name something of the test. Not the batches of online counts, which come when it is time and name rooms, too. */
 export function naming(commands: readonly string[][], ...names: readonly string[]): string[][] {
-  return commands.filter((words) => words.some((word) => names.some((name) => word.includes(name))));
+  return commands
+    .filter((words) => !words.some((word) => word.includes(':on:{')))
+    .filter((words) => words.some((word) => names.some((name) => word.includes(name))));
 }
 
 /** Their first words, in small letters. */

@@ -3,6 +3,8 @@
  * are told a Gap that ends where the room stands.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import WebSocket from 'ws';
+import { type GapEvent, HalleyClient } from '../../src/client/index.js';
 import { decodeGap, decodeRecoverReply, encodeRecover, type GapBody, OP } from '../../src/protocol/index.js';
 import { welcomeOf } from '../extensions/replies.js';
 import {
@@ -59,6 +61,10 @@ it('is told to the members on every node as a Gap at the room’s offset, and co
   for (const text of ['1', '2']) await pushRoom(nodes[0]!.httpUrl, ROOM, text);
   for (const member of members) await member.messageCount(2);
   expect(members.map(gapsOf)).toEqual([[], []]);
+  const sdk = new HalleyClient({ nodes: [nodes[1]!.wsUrl], WebSocket, mid: 2, rooms: [ROOM] });
+  const sdkGaps: GapEvent[] = [];
+  sdk.on('gap', (event) => void sdkGaps.push(event));
+  await sdk.connect();
 
   proxy.hold();
   // At most once, and answered before Redis has it.
@@ -73,9 +79,11 @@ it('is told to the members on every node as a Gap at the room’s offset, and co
   proxy.cut();
   proxy.release();
 
-  const gap = { scope: 'room', room: ROOM, epoch, to: 2 };
+  const gap = { scope: 'room', room: ROOM, epoch, to: 2, unplaced: true };
   await eventually(() => members.every((member) => gapsOf(member).length > 0), 15_000, 'the loss is told');
   for (const member of members) expect(gapsOf(member)).toContainEqual(gap);
+  await eventually(() => sdkGaps.length > 0, 5_000, 'the application hears of it');
+  expect(sdkGaps).toContainEqual({ scope: 'room', room: ROOM, epoch, isUnplaced: true });
   await pushRoom(nodes[1]!.httpUrl, ROOM, '3');
   for (const member of members) {
     await member.messageCount(3);
@@ -85,5 +93,6 @@ it('is told to the members on every node as a Gap at the room’s offset, and co
     if (!reply.ok || !reply.value.recovered) throw new Error('not recovered');
     expect(reply.value.batches.flatMap(({ messages }) => messages).map(({ offset }) => offset)).toEqual([1, 2, 3]);
   }
+  sdk.close();
   await Promise.all(members.map((member) => member.close()));
 }, 60_000);

@@ -271,7 +271,7 @@ export class Bucket implements ChannelOwner {
       outbox: this.#outbox,
       broadcasts: this.#broadcasts,
       gaps: this.#gaps,
-      tellRoomGap: (shard) => this.#subscriptions.tellRoomGap(this.#slots.all(), shard),
+      tellRoomGap: (shard, unplaced) => this.#subscriptions.tellRoomGap(this.#slots.all(), shard, unplaced),
     });
     this.#requests = new ControlRequests({
       link: this.#link,

@@ -79,6 +79,19 @@ describe('a place of a room', () => {
     expect(elsewhere.socket.frames).toEqual([]);
   });
 
+  it('that the room stands at already says that what is missing has no offset', () => {
+    const { channel, socket } = bucket.channel({ extended: true });
+    bucket.enter(channel, 'live://1');
+    for (const tellsGap of [true, false]) {
+      bucket.sequencer.placeRoom('live://1', { epoch: 2_000, offset: 6 }, tellsGap);
+      bucket.sequencer.placeRoom('live://1', { epoch: 2_000, offset: 6 }, true);
+      for (const place of bucket.ring.read(TEST_THREAD)) turns.records.onRoomPlace(place.bytes, 0);
+    }
+    const gap = '"scope":"room","room":"live://1","epoch":2000,"to":6';
+    const unplaced = `22 0 {${gap},"unplaced":true}`;
+    expect(socket.take()).toEqual([`22 0 {${gap}}`, unplaced, unplaced]);
+  });
+
   it('without a Gap changes the numbers only', () => {
     const { channel, socket } = bucket.channel({ extended: true });
     bucket.enter(channel, 'live://1');

@@ -36,7 +36,7 @@ export interface PushRecordParts {
   readonly broadcasts: PacedBroadcasts;
   readonly gaps: GapRecords;
   /** Everything that was pushed to the room in front of this has left: tell its extended members a Gap. */
-  readonly tellRoomGap: (shard: RoomShard) => void;
+  readonly tellRoomGap: (shard: RoomShard, unplaced: boolean) => void;
 }
 
 export class PushRecords {
@@ -70,8 +70,12 @@ export class PushRecords {
     if (shard === undefined) return;
     // A gap of the old place that is told behind the new one would take the client back.
     if (this.#parts.gaps.waitsFor(shard)) this.#parts.gaps.settle();
-    shard.continueBehind(view.getFloat64(offset + EPOCH_OFFSET, true), view.getFloat64(offset + OFFSET_OFFSET, true));
-    if (view.getUint32(offset + SPEED_OFFSET, true) === 1) this.#parts.tellRoomGap(shard);
+    const epoch = view.getFloat64(offset + EPOCH_OFFSET, true);
+    const lastOffset = view.getFloat64(offset + OFFSET_OFFSET, true);
+    // It stays where it is, and yet something is missing: something that never had a place.
+    const unplaced = shard.epoch === epoch && shard.lastOffset === lastOffset;
+    shard.continueBehind(epoch, lastOffset);
+    if (view.getUint32(offset + SPEED_OFFSET, true) === 1) this.#parts.tellRoomGap(shard, unplaced);
   }
 
   onAllPush(bytes: Uint8Array, offset: number): void {

@@ -100,7 +100,7 @@ describe('in a room of several cohorts', () => {
     push('a');
     turns.take();
     turns.flushOne(1);
-    bucket.subscriptions.tellRoomGap(bucket.slots.all(), shard);
+    bucket.subscriptions.tellRoomGap(bucket.slots.all(), shard, false);
     expect(extended.map(({ socket }) => takenWithGaps(socket).at(-1))).toEqual([roomGap(1_001, 1), roomGap(1_001, 0)]);
   });
 

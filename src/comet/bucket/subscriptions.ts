@@ -156,7 +156,7 @@ export class Subscriptions {
    * Members of a room missed messages up to where their cohort stands now. Channels that are out of their topics hear it on
    * return.
    */
-  tellRoomGap(channels: Iterable<Channel>, shard: RoomShard): void {
+  tellRoomGap(channels: Iterable<Channel>, shard: RoomShard, unplaced: boolean): void {
     if (!shard.hasExtended) return;
     for (const channel of channels) {
       if (channel.state !== CHANNEL_STATE.READY || !channel.has(CHANNEL_FLAG.EXTENDED)) continue;
@@ -164,7 +164,7 @@ export class Subscriptions {
       const cohort = channel.cohortIn(shard);
       if (cohort === undefined) continue;
       const { epoch, flushedOffset } = cohort;
-      this.#sendGap(channel, codecOf(channel), { scope: 'room', room: shard.room, epoch, to: flushedOffset });
+      this.#sendGap(channel, codecOf(channel), { scope: 'room', room: shard.room, epoch, to: flushedOffset, unplaced });
     }
   }
 

@@ -41,6 +41,7 @@ import { SEEN, SeenCounters, type SeenOutcome, SentCounters } from './redis-bus-
 import type { BusGauges } from './redis-bus-gauges.js';
 import { BusLosses, LOSS } from './redis-bus-losses.js';
 import { BusProbe, type ProbeTarget } from './redis-bus-probe.js';
+import { BusPublisher } from './redis-bus-publisher.js';
 import { BusRooms, type LinkedRoom, type RoomRegistry } from './redis-bus-rooms.js';
 import { BusSubscriber, type ChannelKind } from './redis-bus-subscriber.js';
 import type { RedisLink } from './redis-link.js';
@@ -85,6 +86,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   readonly #rooms: BusRooms;
   readonly #probe: BusProbe;
   readonly #losses: BusLosses;
+  readonly #publisher: BusPublisher;
   readonly #stopListening: () => void;
   readonly #sent = new SentCounters(MAX_COUNTED_CHANNELS);
   readonly #seenByNode = new SeenCounters();
@@ -103,6 +105,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   constructor(link: RedisLink, options: RedisBusOptions, log: Logger, clock: Clock = systemClock) {
     this.serverId = options.serverId;
     this.#link = link;
+    this.#publisher = new BusPublisher(link);
     this.#options = options;
     this.#log = log;
     const { keys, isCluster } = link;
@@ -273,14 +276,10 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
 
   /** @param isTold its loss is told to whom it was for */
   async #publishBytes(kind: ChannelKind, channel: string, bytes: Uint8Array, isTold: boolean): Promise<number> {
-    const { commands } = this.#link;
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     try {
-      const receiverCount = await (kind === 'sharded'
-        ? commands.spublish(channel, buffer)
-        : commands.publish(channel, buffer));
+      const receiverCount = await this.#publisher.publish(kind, channel, bytes);
       if (isTold) this.#publishedCount += 1;
-      return Number(receiverCount);
+      return receiverCount;
     } catch (error) {
       if (isTold) this.#losses.note(kind, channel);
       throw new HalleyError('BUS_AWAY', 'a message could not be published', { channel, bytes: bytes.length }, error);
