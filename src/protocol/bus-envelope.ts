@@ -9,7 +9,7 @@
  *
  * Guarantees: decoding never throws, checks every bound before it believes it, and shares no memory with the input.
  */
-import { decodeBody, encodeBody } from './codec.js';
+import { decodeBody, packInSlab } from './codec.js';
 import { type Decoded, decoded, refused, shown } from './decoded.js';
 import { toSafeInteger } from './fields.js';
 
@@ -115,10 +115,10 @@ export function isBusEnvelope(bytes: Uint8Array): boolean {
   return first >= FIRST_ARRAY_BYTE && first <= LAST_ARRAY_BYTE;
 }
 
-/** A fresh buffer that nobody else holds. */
+/** To be written and let go: see packInSlab(). */
 export function encodeBusEnvelope(origin: BusOrigin, message: BusMessage): Uint8Array<ArrayBuffer> {
   const { serverId, incarnation, counter } = origin;
-  return encodeBody('msgpack', [BUS_VERSION, KIND[message.kind], serverId, incarnation, counter, ...fieldsOf(message)]);
+  return packInSlab([BUS_VERSION, KIND[message.kind], serverId, incarnation, counter, ...fieldsOf(message)]);
 }
 
 function fieldsOf(message: BusMessage): readonly unknown[] {

@@ -45,6 +45,11 @@ export function encodeBody(codec: Codec, value: unknown): Uint8Array<ArrayBuffer
   return new Uint8Array(packr.pack(value));
 }
 
+/** MessagePack without the copy, for what is written and let go: a view into a slab of some KiB that later calls share. */
+export function packInSlab(value: unknown): Uint8Array<ArrayBuffer> {
+  return packr.pack(value) as Uint8Array<ArrayBuffer>;
+}
+
 /**
  * Decode a body that cannot be trusted. Never throws. The result shares no memory with `bytes`.
  * @param maxBytes refuse a longer body before looking at it

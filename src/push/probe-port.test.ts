@@ -1,4 +1,5 @@
 import uWS, { type us_listen_socket } from 'uWebSockets.js';
+import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { probePort } from './index.js';
@@ -33,6 +34,10 @@ describe('probePort', () => {
   it('chooses a free port for 0 and leaves it free', async () => {
     const port = await probePort(HOST, 0, 'http-port');
     expect(port).toBeGreaterThan(0);
+    // Else it could be gone a moment later, to any client that connects to something.
+    const range = await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8');
+    const [first = 0, last = 0] = range.trim().split(/\s+/).map(Number);
+    expect(port >= first && port <= last).toBe(false);
     expect(await probePort(HOST, port, 'http-port')).toBe(port);
   });
 

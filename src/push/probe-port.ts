@@ -5,8 +5,11 @@
  *
  * Threads: control thread, at start-up, before any bucket listens.
  * Guarantees: the port was free at the moment of the answer. Between the answer and the caller's own listen another process
- * may take it; among Halley's own nodes `cli/port-claim.ts` closes that gap.
+ * may take it; among Halley's own nodes `cli/port-claim.ts` closes that gap. A port of our choice (0) is none that the kernel
+ * gives away by itself: those go to every outgoing connection, and a start that waits for Redis takes seconds.
  */
+import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { HalleyError } from '../errors/index.js';
 
@@ -28,13 +31,40 @@ function refused(host: string, port: number, optionName: string, cause: NodeJS.E
   }
 }
 
+/** Below what the kernel gives to outgoing connections and to listeners on port 0; Linux' default, as good as any elsewhere. */
+const DEFAULT_EPHEMERAL_FROM = 32_768;
+const QUIET_FROM = 20_000;
+const QUIET_TRIES = 20;
+
+function ephemeralFrom(): number {
+  try {
+    const [first = ''] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').trim().split(/\s+/);
+    return Number(first);
+  } catch {
+    // Not Linux, or it is hidden from us.
+    return DEFAULT_EPHEMERAL_FROM;
+  }
+}
+
 /**
- * @param port 0 to 65535; 0: let the kernel choose a free one
+ * @param port 0 to 65535; 0: choose a free one
  * @param optionName name of the option that holds the port, for the error, for example `http_port`
  * @returns the port, never 0
  * @throws HalleyError PORT_TAKEN, PORT_FORBIDDEN, HOST_UNKNOWN or LISTEN_FAILED
  */
-export function probePort(host: string, port: number, optionName: string): Promise<number> {
+export async function probePort(host: string, port: number, optionName: string): Promise<number> {
+  const quietEnd = port === 0 ? ephemeralFrom() : 0;
+  for (let tries = 0; quietEnd > QUIET_FROM && tries < QUIET_TRIES; tries++) {
+    try {
+      return await listenOnce(host, randomInt(QUIET_FROM, quietEnd), optionName);
+    } catch (error) {
+      if (!(error instanceof HalleyError) || error.code !== 'PORT_TAKEN') throw error;
+    }
+  }
+  return listenOnce(host, port, optionName);
+}
+
+function listenOnce(host: string, port: number, optionName: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => reject(refused(host, port, optionName, error)));

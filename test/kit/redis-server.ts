@@ -4,9 +4,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { probePort } from '../../src/push/index.js';
 import { eventually } from './eventually.js';
 
 const START_DEADLINE_MS = 10_000;
@@ -33,14 +34,8 @@ export interface RedisServerOptions {
 }
 
 /** A port that nobody holds now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = address !== null && typeof address === 'object' ? address.port : 0;
-  server.close();
-  await once(server, 'close');
-  return port;
+export function freePort(): Promise<number> {
+  return probePort('127.0.0.1', 0, 'port of a test');
 }
 
 function answers(port: number): Promise<boolean> {
