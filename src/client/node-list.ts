@@ -3,7 +3,7 @@
  */
 import { HalleyError } from '../errors/index.js';
 import { type FetchPort, hostGlobals } from './ports.js';
-import { count } from './server-bodies.js';
+import { count, texts } from './server-bodies.js';
 
 /** Addresses; a function that finds them; or where a node answers `GET /goim/nodes/weighted`, the URL without that path. */
 export type NodeSource = readonly string[] | (() => Promise<readonly string[]>) | { readonly discover: string };
@@ -98,8 +98,8 @@ export class NodeList {
 /** The addresses in the reply of `nodes/weighted`: WebSocket ones first, then TCP, best node first; with TLS where the reply came with it. */
 export function weightedAddresses(reply: unknown, isSecure: boolean): string[] {
   const data = (reply as { data?: Record<string, unknown> } | null)?.data ?? {};
-  const nodes = Array.isArray(data['nodes']) ? data['nodes'].filter((node) => typeof node === 'string') : [];
-  const hosts = nodes.map((node) => (node.includes(':') && !node.startsWith('[') ? `[${node}]` : node));
+  // An IPv6 address stands in brackets in an address.
+  const hosts = texts(data['nodes']).map((node) => (/^[^[].*:/.test(node) ? `[${node}]` : node));
   const addresses = (plain: string, plainPort: unknown, tls: string, tlsPort: unknown, path = ''): string[] => {
     const securePort = isSecure ? count(tlsPort) : 0;
     const port = securePort || count(plainPort);

@@ -52,6 +52,11 @@ function members(value: unknown): Members | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Members) : undefined;
 }
 
+/** The strings of an array; none of anything else. */
+export function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((element) => typeof element === 'string') : [];
+}
+
 /** A safe integer from 0, also from the bigint that MessagePack may give; 0 for everything else. */
 export function count(value: unknown): number {
   const number = typeof value === 'bigint' ? Number(value) : value;
@@ -92,7 +97,7 @@ export function readAdvice(codec: BodyCodec, body: Uint8Array): Advice | undefin
     reason: text(told['reason']),
     reconnect: told['reconnect'] === true,
     retryAfterMs: count(told['retry_after_ms']),
-    nodes: Array.isArray(nodes) ? nodes.filter((node) => typeof node === 'string') : [],
+    nodes: texts(nodes),
   };
 }
 
