@@ -14,8 +14,10 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
+/** Node 20's. What is set for the storm was measured there. */
+const TIERING_OF_V8 = '11.';
 const STORM_MS = 5_000;
-/** Looks at a function, one per 67,584 bytes of its bytecode that ran, before it may be optimized (Node 20, V8 11.3: flag-definitions.h). */
+/** Looks at a function, one per 67,584 bytes of its bytecode that ran, before it may be optimized (flag-definitions.h). */
 const STORM_TICKS = 66;
 const DEFAULT_TICKS = 3;
 /** Functions up to this size need one look only. */
@@ -23,6 +25,8 @@ const DEFAULT_EARLY_BYTES = 81;
 
 export function setV8Flags(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
+  // Later ones have other names for it, and an unknown flag is a line on stderr.
+  if (!process.versions.v8.startsWith(TIERING_OF_V8)) return;
   setFlagsFromString('--always-sparkplug');
   setFlagsFromString(`--ticks-before-optimization=${STORM_TICKS}`);
   setFlagsFromString('--max-bytecode-size-for-early-opt=0');
