@@ -4,44 +4,29 @@
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { OP } from '../../src/protocol/index.js';
-import {
-  type HalleyProcess,
-  type RedisClusterServers,
-  type RedisProxy,
-  startRedisCluster,
-  startRedisProxy,
-  WireClient,
-} from '../kit/index.js';
+import { type HalleyProcess, type ProxiedRedisCluster, startProxiedRedisCluster, WireClient } from '../kit/index.js';
 import { CommandCosts, connectTrips, naming, roomPushVerbs, verbsOf } from './command-costs.js';
 import { startNode, stopNodes } from './nodes.js';
 
 const PREFIX = 'cost';
-let servers: RedisClusterServers;
+let cluster: ProxiedRedisCluster;
 let node: HalleyProcess;
 let costs: CommandCosts;
-const proxies: RedisProxy[] = [];
 
 beforeAll(async () => {
-  servers = await startRedisCluster(3, {
-    announcedPort: async (port) => {
-      const proxy = await startRedisProxy(port);
-      proxies.push(proxy);
-      return proxy.port;
-    },
-  });
-  node = await startNode(`redis+cluster://${proxies.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, 0, {
+  cluster = await startProxiedRedisCluster();
+  node = await startNode(cluster.url, 0, {
     prefix: PREFIX,
     // None of its own questions may be mistaken for what a client costs, and none may go without an answer for a tick too long.
     env: { HALLEY_CLUSTER_COMMAND_TIMEOUT_MS: '5000' },
   });
-  const ports = servers.servers.map(({ port }) => port);
-  costs = await CommandCosts.watch(ports, proxies, PREFIX);
+  const ports = cluster.servers.map(({ port }) => port);
+  costs = await CommandCosts.watch(ports, cluster.proxies, PREFIX);
 }, 60_000);
 afterAll(async () => {
   costs.close();
   const codes = await stopNodes([node]);
-  await Promise.all(proxies.map((proxy) => proxy.close()));
-  await servers.remove();
+  await cluster.remove();
   expect(codes).toEqual([0]);
 });
 

@@ -36,7 +36,13 @@ export {
   residentBytes,
 } from './node-stats.js';
 export { clientFrame, FRAME, type FrameOptions, RawSocket, type ReceivedFrame } from './raw-socket.js';
-export { type RedisClusterOptions, type RedisClusterServers, startRedisCluster } from './redis-cluster.js';
+export {
+  type ProxiedRedisCluster,
+  type RedisClusterOptions,
+  type RedisClusterServers,
+  startProxiedRedisCluster,
+  startRedisCluster,
+} from './redis-cluster.js';
 export { type RedisProxy, startRedisProxy } from './redis-proxy.js';
 export { type RedisSentinelServers, startRedisSentinel } from './redis-sentinel.js';
 export { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis-server.js';

@@ -1,6 +1,7 @@
 /** A Redis Cluster on loopback: masters, and replicas where a test wants one to take over. */
 import { Redis } from 'ioredis';
 import { eventually } from './eventually.js';
+import { type RedisProxy, startRedisProxy } from './redis-proxy.js';
 import { freePort, type RedisServer, startRedis } from './redis-server.js';
 
 const SLOT_COUNT = 16_384;
@@ -91,6 +92,32 @@ export async function startRedisCluster(
     replicas: all.slice(masterCount),
     remove: async () => {
       await Promise.all(all.map((server) => server.remove()));
+    },
+  };
+}
+
+export interface ProxiedRedisCluster extends RedisClusterServers {
+  /** In front of the masters, in their order; clients know no other way. */
+  readonly proxies: readonly RedisProxy[];
+}
+
+/** Three masters behind a proxy each: `url` leads to the proxies, and so does what the masters say of one another. */
+export async function startProxiedRedisCluster(): Promise<ProxiedRedisCluster> {
+  const proxies: RedisProxy[] = [];
+  const cluster = await startRedisCluster(3, {
+    announcedPort: async (port) => {
+      const proxy = await startRedisProxy(port);
+      proxies.push(proxy);
+      return proxy.port;
+    },
+  });
+  return {
+    ...cluster,
+    proxies,
+    url: `redis+cluster://${proxies.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
+    remove: async () => {
+      await Promise.all(proxies.map((proxy) => proxy.close()));
+      await cluster.remove();
     },
   };
 }

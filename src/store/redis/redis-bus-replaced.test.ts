@@ -5,7 +5,7 @@
  */
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
-import { eventually, type RedisProxy, startRedisCluster, startRedisProxy } from '../../../test/kit/index.js';
+import { eventually, startProxiedRedisCluster } from '../../../test/kit/index.js';
 import { systemClock } from '../../clock/index.js';
 import { memoryLog } from '../../telemetry/index.js';
 import { BusSubscriber } from './redis-bus-subscriber.js';
@@ -21,23 +21,14 @@ afterEach(async () => {
 
 describe('a connection for subscriptions that is replaced while its server has not noticed', () => {
   it('is not heard any more: each message comes once', async () => {
-    const proxies: RedisProxy[] = [];
-    const cluster = await startRedisCluster(3, {
-      announcedPort: async (port) => {
-        const proxy = await startRedisProxy(port);
-        proxies.push(proxy);
-        return proxy.port;
-      },
-    });
-    cleanups.push(
-      () => cluster.remove(),
-      () => Promise.all(proxies.map((proxy) => proxy.close())),
-    );
+    const cluster = await startProxiedRedisCluster();
+    const { proxies } = cluster;
+    cleanups.push(cluster.remove);
     for (const proxy of proxies) proxy.linger();
     const { logger } = memoryLog();
     const link = await RedisLink.open(
       {
-        ...{ url: `redis+cluster://${proxies.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, prefix: 'replaced' },
+        ...{ url: cluster.url, prefix: 'replaced' },
         ...{ tlsCaFile: '', connectTimeoutMs: 2_000, commandTimeoutMs: 2_000, clientName: 'replaced' },
       },
       logger,

@@ -4,10 +4,10 @@ import {
   eventually,
   ownerOf,
   type RedisClusterServers,
-  type RedisProxy,
   type RedisServer,
   SlotMove,
   slotOf,
+  startProxiedRedisCluster,
   startRedis,
   startRedisCluster,
   startRedisProxy,
@@ -248,19 +248,9 @@ describe('RedisLink with Cluster', () => {
   });
 
   it('sends nothing again that was under way when a connection broke', async () => {
-    const proxies: RedisProxy[] = [];
-    const behindProxies = await startRedisCluster(3, {
-      announcedPort: async (port) => {
-        const proxy = await startRedisProxy(port);
-        proxies.push(proxy);
-        return proxy.port;
-      },
-    });
-    cleanups.push(
-      () => behindProxies.remove(),
-      () => Promise.all(proxies.map((proxy) => proxy.close())),
-    );
-    const link = await opened(`redis+cluster://${proxies.map(({ port }) => `127.0.0.1:${port}`).join(',')}`);
+    const { url, proxies, remove } = await startProxiedRedisCluster();
+    cleanups.push(remove);
+    const link = await opened(url);
     const append = (text: string) => link.bounded(() => link.commands.rpush('list', text));
     await append('before');
     for (const proxy of proxies) proxy.hold();
