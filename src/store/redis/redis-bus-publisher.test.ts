@@ -97,6 +97,18 @@ describe('what one turn publishes', () => {
     expect((await evalCount()) - before).toBe(2);
   });
 
+  it('leaves where Redis takes no writes any more, as a plain PUBLISH does', async () => {
+    const { link, heard, publish } = await rig();
+    await link.commands.config('SET', 'maxmemory', '1');
+    try {
+      await expect(link.commands.set('full', '1')).rejects.toThrow('OOM');
+      expect(await Promise.all([publish('a', '1'), publish('a', '2'), publish('a', '3')])).toEqual([1, 1, 1]);
+    } finally {
+      await link.commands.config('SET', 'maxmemory', '0');
+    }
+    await eventually(() => heard.length === 3);
+  });
+
   it('fails call by call where Redis is away', async () => {
     const { link, publish } = await rig();
     link.close();
