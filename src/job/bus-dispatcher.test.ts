@@ -22,6 +22,7 @@ function setUp() {
     isUp: true,
     publishRoom: async () => 1,
     publishAll: async () => 1,
+    flush: () => {},
     mayBeLost: () => {},
     publishNode: async (serverId: string, message: BusNodeMessage) => {
       answers.push([serverId, message]);

@@ -25,6 +25,7 @@ function setUp() {
     isUp: true,
     publishRoom: async () => 1,
     publishAll: async () => 1,
+    flush: () => {},
     mayBeLost: () => {},
     publishNode: (serverId, message) => {
       asked.push([serverId, message]);

@@ -30,6 +30,8 @@ class World {
   isUp = true;
   readonly published: string[] = [];
   readonly told: string[] = [];
+  /** How much was published at each flush(). */
+  readonly flushedAt: number[] = [];
   readonly envelopes: { readonly messageId?: Uint8Array }[] = [];
   /** With it on, publishes wait in `publishing`. */
   isHolding = false;
@@ -48,6 +50,7 @@ class World {
       get isUp() {
         return world.isUp;
       },
+      flush: () => world.flushedAt.push(world.published.length),
       mayBeLost: (scope) => world.told.push(scope.kind === 'room' ? `room ${scope.room}` : scope.kind),
       publishRoom: (room, message) => world.#publish(`room ${room}`, message),
       publishAll: (message) => world.#publish(`all at ${message.speedPerSec}`, message),
@@ -174,6 +177,13 @@ describe('the pusher of a cluster', () => {
     world.pusher.push(toRooms(1, 'hist://1', 'live://1'));
     await settle();
     expect(world.published).toEqual(['append hist://1 1', 'room live://1 1']);
+  });
+
+  it('appends behind what it has published before, also where the bus collects that', async () => {
+    world.pusher.push(toRooms(1, 'live://1', 'live://2', 'hist://1', 'live://3'));
+    await settle();
+    expect(world.published).toEqual(['room live://1 1', 'room live://2 1', 'append hist://1 1', 'room live://3 1']);
+    expect(world.flushedAt).toEqual([2]);
   });
 
   it('is full while Redis is away, without ids, and when its bounds are reached', async () => {

@@ -196,8 +196,12 @@ export class ClusterPusher implements Pusher {
     const messageId = ids.subarray(index * MESSAGE_ID_BYTES, (index + 1) * MESSAGE_ID_BYTES);
     const { bus, history } = this.#parts;
     if (history?.hasHistory(room) === true) {
-      // Not repeated: what came behind it may have its place already.
-      return { start: () => history.appender.append(room, op, body, messageId), scope: { kind: 'room', room } };
+      const start = () => {
+        bus.flush();
+        // Not repeated: what came behind it may have its place already.
+        return history.appender.append(room, op, body, messageId);
+      };
+      return { start, scope: { kind: 'room', room } };
     }
     const message = { kind: 'room', op, body, messageId, ...(place === undefined ? {} : { place }) } as const;
     return { start: () => bus.publishRoom(room, message), scope: undefined };

@@ -17,6 +17,8 @@ export interface ClusterBus {
   publishNode(serverId: string, message: BusNodeMessage): Promise<number>;
   /** To every node, this one included. @throws HalleyError BUS_AWAY */
   publishAll(message: BusAllMessage): Promise<number>;
+  /** What was published in this turn may wait for its end: it leaves now, in front of whatever else Redis is asked for next. */
+  flush(): void;
   /**
    * Something that was accepted for this scope may not have left: whom it concerns is told a Gap, as soon as Redis answers. The
    * bus does so by itself for what it could not publish.

@@ -36,7 +36,7 @@ async function rig() {
   /** How often clients have asked for a script so far. */
   const evalCount = async () =>
     Number(/cmdstat_eval:calls=(\d+)/.exec(await link.commands.info('commandstats'))?.[1] ?? 0);
-  return { link, heard, publish, evalCount };
+  return { link, heard, publisher, publish, evalCount };
 }
 
 describe('what one turn publishes', () => {
@@ -79,6 +79,16 @@ describe('what one turn publishes', () => {
       { channel: 'a', bytes: odd },
       { channel: 'b', bytes: Buffer.alloc(0) },
     ]);
+  });
+
+  it('leaves at once where it is flushed, in front of what Redis is asked for next', async () => {
+    const { link, heard, publisher, publish } = await rig();
+    const calls: Promise<unknown>[] = [publish('a', '1'), publish('a', '2'), publish('b', '3')];
+    publisher.flush();
+    calls.push(link.commands.eval("return redis.call('PUBLISH', 'a', '4')", 0), publish('b', '5'), publish('a', '6'));
+    await Promise.all(calls);
+    await eventually(() => heard.length === 6);
+    expect(heard.map(({ bytes }) => String(bytes))).toEqual(['1', '2', '3', '4', '5', '6']);
   });
 
   it('is a plain PUBLISH where it is one message', async () => {

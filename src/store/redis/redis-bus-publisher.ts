@@ -55,6 +55,11 @@ export class BusPublisher {
 
   readonly #endTurn = (): void => {
     this.#isTurnOpen = false;
+    this.flush();
+  };
+
+  /** What waits for the end of the turn leaves now. */
+  flush(): void {
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     this.#waiting = [];
@@ -68,7 +73,7 @@ export class BusPublisher {
       this.#send(waiting.slice(first, end));
       first = end;
     }
-  };
+  }
 
   #send(batch: readonly Waiting[]): void {
     const { commands } = this.#link;

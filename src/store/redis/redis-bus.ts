@@ -67,7 +67,6 @@ const CHUNK_COUNT = 1_000;
 const MAX_COUNTED_CHANNELS = 65_536;
 /** Of an envelope beside the body: a thousand keys or mids and everything else. */
 const ENVELOPE_EXTRA_BYTES = 4 * 1024 * 1024;
-const UINT32_COUNT = 2 ** 32;
 
 export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   readonly serverId: string;
@@ -77,7 +76,7 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   readonly #options: RedisBusOptions;
   readonly #log: Logger;
   /** Another one in every process, so that a restarted producer's numbers are not taken for a hole. */
-  readonly #incarnation = randomInt(UINT32_COUNT);
+  readonly #incarnation = randomInt(2 ** 32);
   readonly #channelKind: ChannelKind;
   readonly #nodeChannel: string;
   readonly #allChannel: string;
@@ -252,6 +251,8 @@ export class RedisBus implements ClusterBus, NodeMail, RoomLinks {
   publishAll(message: BusAllMessage): Promise<number> {
     return this.#send('ordinary', this.#allChannel, message);
   }
+
+  readonly flush = (): void => this.#publisher.flush();
 
   mayBeLost(scope: GapScope): void {
     if (scope.kind === 'room') this.#losses.note(this.#channelKind, this.#link.keys.roomChannel(scope.room));
