@@ -75,7 +75,9 @@ describe('a session of node 0, asked for on node 1', () => {
 
   test('is unreachable (503) while the node is frozen, and gone (410) when the node is', async () => {
     const [, other] = nodes as [HalleyProcess, HalleyProcess];
-    const third = await startNode(redis.url, 2, OPTIONS);
+    // Frozen for less than its lease, also on a loaded machine.
+    const env = { ...OPTIONS.env, HALLEY_CLUSTER_LEASE_MS: '6000' };
+    const third = await startNode(redis.url, 2, { ...OPTIONS, env });
     const client = await FallbackClient.connect(third.wsUrl, { key: 'gone' });
     const wrong = client.through(other.wsUrl);
     await eventually(async () => (await wrong.poll(0)).status === 200);

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, type RedisServer, startRedis } from '../../../test/kit/index.js';
+import { eventually, freePort, type RedisServer, startRedis } from '../../../test/kit/index.js';
 import { HistoryRules } from '../../config/index.js';
 import { decodeHistoryEnvelope } from '../../protocol/index.js';
 import { memoryLog } from '../../telemetry/index.js';
@@ -127,7 +127,11 @@ describe('RedisHistory on Redis Cluster', () => {
   let clustered: RedisHistory;
   beforeAll(async () => {
     // One master with every slot: enough for what the scripts must keep to (one slot per call, sharded pub/sub).
-    cluster = await startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] });
+    // Its own choice, 10,000 above its port, may be in use.
+    const busPort = String(await freePort());
+    cluster = await startRedis({
+      args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', busPort],
+    });
     const admin = new Redis(cluster.url);
     await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
     await eventually(async () => (await admin.cluster('INFO')).includes('cluster_state:ok'));
