@@ -24,7 +24,7 @@ import {
 } from './kit/index.js';
 
 const SERVER_COUNT = 3;
-const IDS_PER_SERVER = 50_000;
+const IDS_PER_SERVER = 40_000;
 const LONG_MS = 120_000;
 
 let redis: RedisServer;
@@ -77,7 +77,7 @@ describe(`three id servers on one store, ${IDS_PER_SERVER} ids of each scheme fr
   ] as const)(
     'on %s have no id twice, and each its own in rising order',
     async (kind, schemes) => {
-      const env = { HALLEY_IDS_RULES: '*={seq:9}' };
+      const env = { HALLEY_IDS_RULES: '*={seq:9}', HALLEY_IDS_LEASE_MS: '2000' };
       const servers = await Promise.all(Array.from({ length: SERVER_COUNT }, () => serve(storeArgs(kind), env)));
       for (const scheme of schemes) {
         const lists = await Promise.all(servers.map(({ httpUrl }) => drawFrom(httpUrl, scheme, IDS_PER_SERVER)));

@@ -1,3 +1,3 @@
 import { idProcessSuite } from './id-processes.contract.js';
 
-idProcessSuite({ drawsPerProcess: 20_000, killCount: 3, deadlineMs: 60_000 });
+idProcessSuite({ drawsPerProcess: 8_000, killCount: 3, deadlineMs: 60_000 });

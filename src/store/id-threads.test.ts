@@ -1,3 +1,3 @@
 import { idThreadSuite } from './id-threads.contract.js';
 
-idThreadSuite({ drawsPerThread: 200_000 });
+idThreadSuite({ drawsPerThread: 80_000 });
