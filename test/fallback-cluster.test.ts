@@ -87,8 +87,8 @@ describe('a session of node 0, asked for on node 1', () => {
       expect([frozen.status, frozen.json.reconnect, frozen.json.retry_after_ms]).toEqual([503, true, 1000]);
     } finally {
       process.kill(third.pid, 'SIGCONT');
+      await third.stop('SIGKILL');
     }
-    await third.stop('SIGKILL');
     const gone = await eventually(async () => {
       const answer = await wrong.poll(0);
       return answer.status === 410 && answer;
