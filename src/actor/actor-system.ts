@@ -6,6 +6,7 @@
  *   reaches nobody is a counted dead letter. Code of the application runs only after the reading of a turn is over.
  * Hot path: Courier.tellTo() out, Inbox.onRecord() and RunQueue.run() in (bench/actor/actor.bench.ts).
  */
+// Not the global of that name, a getter of its own: it showed in the profile of a bucket.
 import { performance } from 'node:perf_hooks';
 import { DiscardCounter, HalleyError } from '../errors/index.js';
 import type { Actor, ActorFailure, ActorOptions, ActorTypeStats, KeyedTypeOptions, SpawnOptions } from './actor.js';

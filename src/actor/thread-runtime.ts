@@ -7,6 +7,7 @@
  *   record's memory is held; messages to actors are decoded then and received only after the reading is over.
  * Hot path: #turn() and Inlet.onRecord() (bench/actor/actor.bench.ts): nothing is allocated per record here.
  */
+// Not the global of that name, a getter of its own: it showed in the profile of a bucket.
 import { performance } from 'node:perf_hooks';
 import { HalleyError } from '../errors/index.js';
 import { Doorbell, DRAIN_DETACHED, RingReader, RingWriter } from '../ring/index.js';

@@ -6,7 +6,14 @@ import { FORWARDED_HEADERS, type ForwardedHeader } from '../address/index.js';
 import { type BucketOptions, checkOrigins, type RoomRecoveryOptions, type TlsSet } from '../comet/index.js';
 import type { Config } from '../config/index.js';
 import { HalleyError } from '../errors/index.js';
-import { type GeoPoint, MAX_LATITUDE, MAX_LONGITUDE, type NodeDescription, parseDegrees } from '../logic/index.js';
+import {
+  doorUrls,
+  type GeoPoint,
+  MAX_LATITUDE,
+  MAX_LONGITUDE,
+  type NodeDescription,
+  parseDegrees,
+} from '../logic/index.js';
 import type { NodeRecord, RoomHistory } from '../push/index.js';
 import type { MemoryHistory } from '../store/index.js';
 
@@ -138,17 +145,14 @@ export function urlHost(host: string): string {
 
 /** Addresses of the WebSocket, plain first. */
 export function listenUrlsOf(host: string, { wsPort, wssPort }: Pick<NodePorts, 'wsPort' | 'wssPort'>): string[] {
-  const urls: string[] = [];
-  if (wsPort !== 0) urls.push(`ws://${urlHost(host)}:${wsPort}/sub`);
-  if (wssPort !== 0) urls.push(`wss://${urlHost(host)}:${wssPort}/sub`);
-  return urls;
+  return doorUrls([host], { wsPort, wssPort });
 }
 
 /** Addresses of TCP; undefined where it is closed. */
 export function tcpUrlsOf(host: string, { tcpPort, tcpTlsPort }: Pick<NodePorts, 'tcpPort' | 'tcpTlsPort'>) {
   return {
-    tcpUrl: tcpPort === 0 ? undefined : `tcp://${urlHost(host)}:${tcpPort}`,
-    tcpTlsUrl: tcpTlsPort === 0 ? undefined : `tls://${urlHost(host)}:${tcpTlsPort}`,
+    tcpUrl: doorUrls([host], { tcpPort })[0],
+    tcpTlsUrl: doorUrls([host], { tcpTlsPort })[0],
   };
 }
 
@@ -159,7 +163,6 @@ export function nodeDescriptionOf(
   version: string,
 ): NodeDescription {
   const { node, heartbeat } = config;
-  const { tcpUrl, tcpTlsUrl } = tcpUrlsOf(config.host, { tcpPort, tcpTlsPort });
   return {
     serverId: serverIdOf(config),
     hostname: hostname(),
@@ -183,10 +186,7 @@ export function nodeDescriptionOf(
     env: '',
     version,
     weight: node.weight,
-    listenUrls: [
-      ...listenUrlsOf(config.host, { wsPort, wssPort }),
-      ...[tcpUrl, tcpTlsUrl].filter((url) => url !== undefined),
-    ],
+    listenUrls: doorUrls([config.host], { wsPort, wssPort, tcpPort, tcpTlsPort }),
   };
 }
 

@@ -46,8 +46,9 @@ export {
   type NodeLookupOptions,
   type NodeLookupParts,
 } from './node-lookup.js';
-export { instanceReply, type NodeDescription, nodeNames, weightedReply } from './nodes-reply.js';
+export { doorUrls, instanceReply, type NodeDescription, nodeNames, weightedReply } from './nodes-reply.js';
 export { LocalOnline } from './online-local.js';
+export { readAuthority } from './read-authority.js';
 export { Regions } from './regions.js';
 export { parseRegionFile, parseRegionList, parseRegionPlaces } from './regions-rules.js';
 export * from './upstream/index.js';

@@ -146,7 +146,10 @@ function appIdOf({ roles }: NodeRecord): string {
 }
 
 /** Where clients connect: per door that is open the URL of each address, plain before TLS, WebSocket before TCP. */
-function doorUrls({ addrs, wsPort, wssPort, tcpPort, tcpTlsPort = 0 }: NodeRecord): string[] {
+export function doorUrls(
+  addrs: readonly string[],
+  { wsPort = 0, wssPort = 0, tcpPort = 0, tcpTlsPort = 0 }: Partial<NodePorts>,
+): string[] {
   const urls = (scheme: string, port: number, path = '') =>
     port === 0 ? [] : addrs.map((addr) => `${scheme}://${isIP(addr) === 6 ? `[${addr}]` : addr}:${port}${path}`);
   return [
@@ -168,7 +171,7 @@ export function recordReply(record: NodeRecord, env: string, isOffline: boolean)
     env,
     appid: appIdOf(record),
     hostname: record.hostname,
-    addrs: doorUrls(record),
+    addrs: doorUrls(record.addrs, record),
     version: record.version,
     latest_timestamp: record.updatedMs * 1e6,
     metadata: {

@@ -7,14 +7,12 @@
  *   carry events to an address that nobody configured). At most 64 KiB of an answer are read.
  * `node:http` and not fetch: bench/logic/webhook.bench.ts.
  */
-import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { createSecureContext } from 'node:tls';
 import type { Clock } from '../../clock/index.js';
 import { HalleyError } from '../../errors/index.js';
 import type { EventBatch, EventSink, SendVerdict } from '../../push/index.js';
+import { readAuthority } from '../read-authority.js';
 import { batchBody } from './event-record.js';
 import { retryAfterMs } from './retry-delay.js';
 import { signature } from './signature.js';
@@ -113,23 +111,11 @@ export class WebhookSink implements EventSink {
   }
 }
 
-/** The authority of `file`, checked now: agents tell of a broken one only with the first event, which might be days away. */
-function authority(file: string): { readonly ca?: Buffer } {
+function authority(file: string): { readonly ca?: string } {
   if (file === '') return {};
-  try {
-    const ca = readFileSync(file);
-    createSecureContext({ ca });
-    // A file without any certificate would trust nobody, and passes the line above.
-    new X509Certificate(ca);
-    return { ca };
-  } catch (error) {
-    throw new HalleyError(
-      'WEBHOOK_CA_UNREADABLE',
-      'the authority of the webhook must be a readable PEM file of certificates (option upstream.webhook_ca_file)',
-      { file },
-      error,
-    );
-  }
+  const message =
+    'the authority of the webhook must be a readable PEM file of certificates (option upstream.webhook_ca_file)';
+  return { ca: readAuthority(file, { code: 'WEBHOOK_CA_UNREADABLE', message }) };
 }
 
 /** The answer's body is read to its end, so that its connection can be used again, and thrown away. */

@@ -3,8 +3,8 @@
  *
  * Threads: control thread only.
  * Guarantees: a hole is reported when the next message behind it arrives, and what should have stood in it is late: its loss has
- *   been told, and it must not be delivered behind what came after it (a client library may send a publish again for seconds, to
- *   another server). A producer that restarted begins again at 1: that is a new beginning and no hole. The numbers of one life
+ *   been told, and it must not be delivered behind what came after it (a server that stood still carries
+ *   out later what came by a connection that was given up). A producer that restarted begins again at 1: that is a new beginning and no hole. The numbers of one life
  *   only rise: a channel that it had to forget goes on above all numbers that it forgot, which looks like a hole and is told so.
  */
 import type { BusOrigin } from '../../protocol/index.js';

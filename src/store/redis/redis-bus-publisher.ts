@@ -27,7 +27,8 @@ const MAX_BYTES = 1024 * 1024;
 
 export class BusPublisher {
   readonly #link: Pick<RedisLink, 'commands' | 'isCluster'>;
-  readonly #source = luaSource(import.meta.url, 'redis-bus-publish.lua');
+  /** Without its comments: they would go with every batch. */
+  readonly #source = luaSource(import.meta.url, 'redis-bus-publish.lua').replace(/^--.*\n/gm, '');
   #waiting: Waiting[] = [];
   /** A message of this turn has left. */
   #isTurnOpen = false;
